@@ -1,0 +1,169 @@
+// A js-libp2p node that is steered by JSON lines, see ../README.md for the protocol.
+import './polyfill.mjs'
+import { createInterface } from 'node:readline'
+import { parseArgs } from 'node:util'
+import { quic } from '@chainsafe/libp2p-quic'
+import { gossipsub } from '@libp2p/gossipsub'
+import { identify } from '@libp2p/identify'
+import { noise } from '@libp2p/noise'
+import { peerIdFromString } from '@libp2p/peer-id'
+import { ping } from '@libp2p/ping'
+import { tcp } from '@libp2p/tcp'
+import { yamux } from '@libp2p/yamux'
+import { multiaddr } from '@multiformats/multiaddr'
+import { createLibp2p } from 'libp2p'
+
+const COMMAND_TIMEOUT_MS = 20_000
+const IDENTIFY_TIMEOUT_MS = 10_000
+
+const { values: flags } = parseArgs({
+  options: {
+    transport: { type: 'string', default: 'tcp' },
+    topic: { type: 'string', multiple: true, default: [] }
+  }
+})
+
+const transports = {
+  tcp: {
+    transports: [tcp()],
+    connectionEncrypters: [noise()],
+    streamMuxers: [yamux()],
+    addresses: { listen: ['/ip4/127.0.0.1/tcp/0'] }
+  },
+  quic: {
+    transports: [quic()],
+    addresses: { listen: ['/ip4/127.0.0.1/udp/0/quic-v1'] }
+  }
+}
+
+const emit = (event) => process.stdout.write(`${JSON.stringify(event)}\n`)
+
+if (!(flags.transport in transports)) {
+  emit({ event: 'error', cmd: 'start', message: `unknown transport ${flags.transport}` })
+  process.exit(2)
+}
+
+const node = await createLibp2p({
+  ...transports[flags.transport],
+  // The default gater refuses loopback addresses only in browsers; say it, so that it stays true.
+  connectionGater: { denyDialMultiaddr: () => false },
+  services: {
+    identify: identify({ agentVersion: 'peerage-interop/js-libp2p' }),
+    // rust-libp2p keeps one ping stream open; the default of one outbound stream then refuses ours
+    // while the previous one is still closing.
+    ping: ping({ maxInboundStreams: 8, maxOutboundStreams: 8 }),
+    pubsub: gossipsub({ globalSignaturePolicy: 'StrictSign', emitSelf: false })
+  }
+})
+const { pubsub } = node.services
+
+const identified = new Map()
+const awaitingIdentify = new Map()
+
+node.addEventListener('peer:identify', ({ detail }) => {
+  const peer = detail.peerId.toString()
+  const seen = { peer_id: peer, agent: detail.agentVersion, protocols: detail.protocols }
+  identified.set(peer, seen)
+  awaitingIdentify.get(peer)?.resolve(seen)
+  emit({ event: 'identified', ...seen })
+})
+node.addEventListener('connection:open', ({ detail: connection }) => {
+  emit({
+    event: 'connected',
+    peer_id: connection.remotePeer.toString(),
+    direction: connection.direction === 'inbound' ? 'in' : 'out',
+    address: connection.remoteAddr.toString()
+  })
+})
+node.addEventListener('peer:disconnect', ({ detail }) => {
+  identified.delete(detail.toString())
+  emit({ event: 'disconnected', peer_id: detail.toString() })
+})
+pubsub.addEventListener('subscription-change', ({ detail }) => {
+  for (const { topic, subscribe } of detail.subscriptions) {
+    const event = subscribe ? 'subscribed' : 'unsubscribed'
+    emit({ event, peer_id: detail.peerId.toString(), topic })
+  }
+})
+pubsub.addEventListener('gossipsub:message', ({ detail: { msg } }) => {
+  emit({
+    event: 'message',
+    topic: msg.topic,
+    from: msg.from?.toString() ?? null,
+    data: new TextDecoder().decode(msg.data)
+  })
+})
+
+const target = ({ addr, peer }) => (addr != null ? multiaddr(addr) : peerIdFromString(peer))
+
+async function identityOf (peer) {
+  if (identified.has(peer)) {
+    return identified.get(peer)
+  }
+  const waiting = awaitingIdentify.get(peer) ?? Promise.withResolvers()
+  awaitingIdentify.set(peer, waiting)
+  const timer = setTimeout(() => waiting.reject(new Error(`no identify from ${peer}`)), IDENTIFY_TIMEOUT_MS)
+  try {
+    return await waiting.promise
+  } finally {
+    clearTimeout(timer)
+    awaitingIdentify.delete(peer)
+  }
+}
+
+const commands = {
+  async dial ({ addr }, signal) {
+    const connection = await node.dial(multiaddr(addr), { signal })
+    return { event: 'dialed', peer_id: connection.remotePeer.toString() }
+  },
+  async ping (request, signal) {
+    return { event: 'pong', rtt_ms: await node.services.ping.ping(target(request), { signal }) }
+  },
+  async subscribe ({ topic }) {
+    pubsub.subscribe(topic)
+    return { event: 'joined', topic }
+  },
+  async publish ({ topic, data }) {
+    const { recipients } = await pubsub.publish(topic, new TextEncoder().encode(data))
+    return { event: 'published', topic, recipients: recipients.map(String) }
+  },
+  async subscribers ({ topic }) {
+    return { event: 'subscribers', topic, peers: pubsub.getSubscribers(topic).map(String) }
+  },
+  async protocols ({ peer }) {
+    return { event: 'protocols', ...await identityOf(peer) }
+  },
+  async stop () {
+    await node.stop()
+    return { event: 'stopped' }
+  }
+}
+
+async function obey (line) {
+  let cmd = null
+  try {
+    const request = JSON.parse(line)
+    cmd = request.cmd
+    if (!Object.hasOwn(commands, cmd)) {
+      throw new Error(`unknown command ${cmd}`)
+    }
+    emit(await commands[cmd](request, AbortSignal.timeout(COMMAND_TIMEOUT_MS)))
+  } catch (error) {
+    emit({ event: 'error', cmd, message: String(error?.message ?? error) })
+  }
+  return cmd !== 'stop'
+}
+
+flags.topic.forEach((topic) => pubsub.subscribe(topic))
+emit({
+  event: 'ready',
+  peer_id: node.peerId.toString(),
+  listen: node.getMultiaddrs().map(String)
+})
+
+for await (const line of createInterface({ input: process.stdin })) {
+  if (line.trim() !== '' && !await obey(line)) {
+    break
+  }
+}
+process.exit(0)

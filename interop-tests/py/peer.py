@@ -1,0 +1,226 @@
+"""A py-libp2p node that is steered by JSON lines, see ../README.md for the protocol.
+
+What the library cannot do, and what follows from it here:
+
+* It has no events for identify or for subscriptions and forgets the agent of a peer
+  (https://github.com/libp2p/py-libp2p/blob/v0.8.1/libp2p/identity/update.py), so `Gossip` and
+  `watch_identify` hook the two functions that learn of them.
+* Its own agent is fixed to `py-libp2p/<version>`.
+* A published message goes to mesh members only
+  (https://github.com/libp2p/py-libp2p/blob/v0.8.1/libp2p/pubsub/gossipsub.py, `_get_peers_to_send`),
+  so `publish` waits until the mesh has one.
+"""
+
+import argparse
+import json
+import sys
+
+import multiaddr
+import trio
+
+from libp2p import new_host
+from libp2p.abc import INotifee
+from libp2p.custom_types import TProtocol
+from libp2p.host import basic_host
+from libp2p.host.ping import PingService
+from libp2p.identity.identify_push import identify_push
+from libp2p.peer.id import ID
+from libp2p.peer.peerinfo import info_from_p2p_addr
+from libp2p.pubsub.gossipsub import GossipSub
+from libp2p.pubsub.pubsub import Pubsub
+from libp2p.tools.anyio_service import background_trio_service
+
+COMMAND_TIMEOUT = 20.0
+IDENTIFY_TIMEOUT = 10.0
+LISTEN = {"tcp": "/ip4/127.0.0.1/tcp/0", "quic": "/ip4/127.0.0.1/udp/0/quic-v1"}
+MESHSUB = [TProtocol(f"/meshsub/1.{minor}.0") for minor in (2, 1, 0)]
+
+
+def emit(event, **fields):
+    print(json.dumps({"event": event, **fields}), flush=True)
+
+
+class Gossip(Pubsub):
+    """Pubsub that says when a peer subscribes."""
+
+    def handle_subscription(self, origin_id, sub_message):
+        super().handle_subscription(origin_id, sub_message)
+        event = "subscribed" if sub_message.subscribe else "unsubscribed"
+        emit(event, peer_id=str(origin_id), topic=sub_message.topicid)
+
+
+class Connections(INotifee):
+    """Says when peers come and go."""
+
+    def __init__(self, identities):
+        self.identities = identities
+
+    async def connected(self, network, conn):
+        direction = "in" if conn.direction.name == "INBOUND" else "out"
+        emit("connected", peer_id=str(conn.muxed_conn.peer_id), direction=direction)
+
+    async def disconnected(self, network, conn):
+        peer = str(conn.muxed_conn.peer_id)
+        self.identities.forget(peer)
+        emit("disconnected", peer_id=peer)
+
+    async def opened_stream(self, network, stream):
+        pass
+
+    async def closed_stream(self, network, stream):
+        pass
+
+    async def listen(self, network, multiaddr):
+        pass
+
+    async def listen_close(self, network, multiaddr):
+        pass
+
+
+class Identities:
+    """What identify told of each connected peer, for those who wait for it."""
+
+    def __init__(self):
+        self.known = {}
+        self.changed = trio.Event()
+
+    def learn(self, peer, agent, protocols):
+        self.known[peer] = {"peer_id": peer, "agent": agent, "protocols": protocols}
+        emit("identified", **self.known[peer])
+        self.changed.set()
+        self.changed = trio.Event()
+
+    def forget(self, peer):
+        self.known.pop(peer, None)
+
+    async def of(self, peer):
+        with trio.fail_after(IDENTIFY_TIMEOUT):
+            while peer not in self.known:
+                await self.changed.wait()
+        return self.known[peer]
+
+
+def watch_identify(identities):
+    store = basic_host.update_peerstore_from_identify
+
+    async def update(peerstore, peer_id, message):
+        await store(peerstore, peer_id, message)
+        if message.protocols:
+            identities.learn(str(peer_id), message.agent_version, list(message.protocols))
+
+    for module in (basic_host, identify_push):
+        module.update_peerstore_from_identify = update
+
+
+class Peer:
+    """The commands, by name."""
+
+    def __init__(self, host, pubsub, router, identities, nursery):
+        self.host = host
+        self.pubsub = pubsub
+        self.router = router
+        self.identities = identities
+        self.nursery = nursery
+        self.pings = PingService(host)
+
+    async def dial(self, addr):
+        info = info_from_p2p_addr(multiaddr.Multiaddr(addr))
+        await self.host.connect(info)
+        emit("dialed", peer_id=str(info.peer_id))
+
+    async def ping(self, addr=None, peer=None):
+        if addr is not None:
+            info = info_from_p2p_addr(multiaddr.Multiaddr(addr))
+            await self.host.connect(info)
+            peer = str(info.peer_id)
+        (rtt,) = await self.pings.ping(ID.from_string(peer))
+        emit("pong", rtt_ms=rtt)
+
+    async def subscribe(self, topic):
+        await self.join(topic)
+        emit("joined", topic=topic)
+
+    async def publish(self, topic, data):
+        members = self.router.mesh.get(topic)
+        for peer in self.pubsub.peer_topics.get(topic, ()):
+            if members is not None and not members:
+                await self.pubsub.wait_for_mesh(peer, topic, timeout=COMMAND_TIMEOUT)
+        await self.pubsub.publish(topic, data.encode())
+        recipients = self.router.mesh.get(topic) or self.router.fanout.get(topic) or ()
+        emit("published", topic=topic, recipients=[str(peer) for peer in recipients])
+
+    async def subscribers(self, topic):
+        peers = self.pubsub.peer_topics.get(topic, ())
+        emit("subscribers", topic=topic, peers=[str(peer) for peer in peers])
+
+    async def protocols(self, peer):
+        emit("protocols", **await self.identities.of(peer))
+
+    async def join(self, topic):
+        subscription = await self.pubsub.subscribe(topic)
+        self.nursery.start_soon(tell_messages, topic, subscription)
+
+
+async def tell_messages(topic, subscription):
+    async for message in subscription:
+        data = message.data.decode(errors="replace")
+        emit("message", topic=topic, **{"from": str(ID(message.from_id))}, data=data)
+
+
+async def obey(peer, line):
+    """Runs one command; false after `stop`."""
+    cmd = None
+    try:
+        request = json.loads(line)
+        cmd = request.pop("cmd")
+        if cmd == "stop":
+            return False
+        if cmd not in ("dial", "ping", "subscribe", "publish", "subscribers", "protocols"):
+            raise ValueError(f"unknown command {cmd}")
+        with trio.fail_after(COMMAND_TIMEOUT):
+            await getattr(peer, cmd)(**request)
+    except trio.TooSlowError:
+        emit("error", cmd=cmd, message="timed out")
+    except Exception as error:
+        emit("error", cmd=cmd, message=f"{type(error).__name__}: {error}")
+    return True
+
+
+async def serve(transport, topics):
+    identities = Identities()
+    watch_identify(identities)
+    listen = [multiaddr.Multiaddr(LISTEN[transport])]
+    host = new_host(listen_addrs=listen)
+    host.get_network().register_notifee(Connections(identities))
+    # The default heartbeat is 120 s: nobody would join a mesh while a test lasts.
+    router = GossipSub(MESHSUB, degree=6, degree_low=4, degree_high=12, heartbeat_interval=1)
+    pubsub = Gossip(host, router, strict_signing=True)
+    async with (
+        host.run(listen_addrs=listen),
+        background_trio_service(pubsub),
+        background_trio_service(router),
+        trio.open_nursery() as nursery,
+    ):
+        await pubsub.wait_until_ready()
+        peer = Peer(host, pubsub, router, identities, nursery)
+        for topic in topics:
+            await peer.join(topic)
+        addresses = [str(address) for address in host.get_addrs()]
+        emit("ready", peer_id=str(host.get_id()), listen=addresses)
+        async for line in trio.wrap_file(sys.stdin):
+            if line.strip() and not await obey(peer, line):
+                emit("stopped")
+                break
+        nursery.cancel_scope.cancel()
+
+
+def main():
+    flags = argparse.ArgumentParser()
+    flags.add_argument("--transport", choices=LISTEN, default="tcp")
+    flags.add_argument("--topic", action="append", default=[])
+    given = flags.parse_args()
+    trio.run(serve, given.transport, given.topic)
+
+
+if __name__ == "__main__":
+    main()
