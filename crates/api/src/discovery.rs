@@ -1,0 +1,210 @@
+//! The facet `discovery`: finding nodes by namespace and by id.
+
+use peerage_types::{Multiaddr, Namespace, PeerId};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Failure, Link, LinkError, Stream, contract::facet, peers::Source};
+
+/// Finding nodes by namespace and by id.
+#[derive(Debug, Clone)]
+pub struct Discovery {
+    link: Link,
+}
+
+impl Discovery {
+    pub(crate) fn new(link: Link) -> Self {
+        Self { link }
+    }
+
+    /// Announces this node under a namespace until it is withdrawn or the node stops. What is
+    /// announced can be read by anyone in the network. Returns after the first round.
+    ///
+    /// # Errors
+    /// [`DiscoveryError::NoNetwork`] when no DHT peer is connected,
+    /// [`DiscoveryError::TooManyNamespaces`].
+    pub async fn announce(&self, namespace: Namespace) -> Result<Announced, DiscoveryError> {
+        self.link.call(Announce { namespace }).await
+    }
+
+    /// Stops announcing. Records already out expire within 30 minutes.
+    ///
+    /// # Errors
+    /// [`DiscoveryError::NotAnnounced`].
+    pub async fn withdraw(&self, namespace: Namespace) -> Result<(), DiscoveryError> {
+        self.link.call(Withdraw { namespace }).await
+    }
+
+    /// Looks for nodes that announce a namespace. Results stream as they come; the stream ends
+    /// when every source has answered.
+    ///
+    /// # Errors
+    /// [`DiscoveryError::NoNetwork`].
+    pub async fn find(&self, namespace: Namespace) -> Result<Stream<Found>, DiscoveryError> {
+        self.link.open(Find { namespace }).await
+    }
+
+    /// Looks for the addresses of a peer.
+    ///
+    /// # Errors
+    /// [`DiscoveryError::NotFound`], [`DiscoveryError::NoNetwork`].
+    pub async fn resolve(&self, peer: PeerId) -> Result<Found, DiscoveryError> {
+        self.link.call(Resolve { peer }).await
+    }
+
+    /// How each way of finding peers fares.
+    ///
+    /// # Errors
+    /// [`DiscoveryError::Link`] when the node cannot be asked.
+    pub async fn status(&self) -> Result<Status, DiscoveryError> {
+        self.link.call(GetStatus {}).await
+    }
+}
+
+/// Most namespaces a node announces at once.
+pub const MAX_NAMESPACES: usize = 64;
+
+/// Announces this node under a namespace.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Announce {
+    /// Which.
+    pub namespace: Namespace,
+}
+
+/// Stops announcing.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Withdraw {
+    /// Which.
+    pub namespace: Namespace,
+}
+
+/// Looks for nodes that announce a namespace.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Find {
+    /// Which.
+    pub namespace: Namespace,
+}
+
+/// Looks for the addresses of a peer.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Resolve {
+    /// Who.
+    #[schemars(with = "String")]
+    pub peer: PeerId,
+}
+
+/// Asks how discovery fares.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct GetStatus {}
+
+/// The first round of an announcement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Announced {
+    /// The namespace.
+    pub namespace: Namespace,
+    /// Its key in the DHTs: SHA-1 of the name, hexadecimal.
+    pub infohash: String,
+    /// Where it is announced.
+    pub sources: Vec<Source>,
+}
+
+/// A node that was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Found {
+    /// Who.
+    #[schemars(with = "String")]
+    pub peer_id: PeerId,
+    /// Where, as far as known.
+    #[schemars(with = "Vec<String>")]
+    pub addresses: Vec<Multiaddr>,
+    /// How.
+    pub source: Source,
+}
+
+/// How each way of finding peers fares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Status {
+    /// Kademlia's protocol id; empty when it is off.
+    pub kad_protocol: String,
+    /// Whether this node serves Kademlia to others.
+    pub kad_server: bool,
+    /// Peers in the routing table.
+    pub kad_peers: usize,
+    /// Records stored for others.
+    pub kad_records: usize,
+    /// Whether mDNS runs.
+    pub mdns: bool,
+    /// Peers mDNS sees now.
+    pub mdns_peers: usize,
+    /// Namespaces this node announces.
+    pub announced: Vec<Namespace>,
+}
+
+/// How a question to this facet fails.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(tag = "code", rename_all = "snake_case")]
+pub enum DiscoveryError {
+    /// There is nobody to ask.
+    #[error("no peer of the DHT is known yet; connect to one or start with --bootstrap")]
+    NoNetwork,
+    /// Every way of finding peers is switched off.
+    #[error("Kademlia is switched off (--no-kad)")]
+    Off,
+    /// Nobody knows the peer.
+    #[error("no address of {peer} was found")]
+    NotFound {
+        /// Who.
+        peer: PeerId,
+    },
+    /// Not announced by this node.
+    #[error("{namespace:?} is not announced by this node")]
+    NotAnnounced {
+        /// The namespace.
+        namespace: Namespace,
+    },
+    /// This node announces as many namespaces as it may.
+    #[error("{max} namespaces are announced already, which is the most")]
+    TooManyNamespaces {
+        /// The limit.
+        max: usize,
+    },
+    /// Too many lookups at once.
+    #[error("too many lookups at once; ask again shortly")]
+    Busy,
+    /// The lookup did not end in time.
+    #[error("the lookup did not end in time")]
+    TimedOut,
+    /// The node could not be asked.
+    #[error(transparent)]
+    #[serde(untagged)]
+    Link(#[from] LinkError),
+}
+
+impl Failure for DiscoveryError {
+    fn is_retryable(&self) -> bool {
+        match self {
+            Self::Link(link) => link.is_retryable(),
+            Self::NoNetwork | Self::NotFound { .. } | Self::Busy | Self::TimedOut => true,
+            Self::Off | Self::NotAnnounced { .. } | Self::TooManyNamespaces { .. } => false,
+        }
+    }
+
+    fn is_timeout(&self) -> bool {
+        matches!(self, Self::TimedOut)
+    }
+}
+
+facet! {
+    Discovery, DiscoveryError;
+    methods {
+        Announce => "discovery.announce" -> Announced;
+        Withdraw => "discovery.withdraw" -> ();
+        Resolve => "discovery.resolve" -> Found;
+        GetStatus => "discovery.status" -> Status;
+    }
+    local {}
+    feeds {
+        Find[256] => "discovery.find" -> Found;
+    }
+    extra {}
+}
