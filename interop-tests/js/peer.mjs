@@ -48,7 +48,7 @@ const node = await createLibp2p({
   // The default gater refuses loopback addresses only in browsers; say it, so that it stays true.
   connectionGater: { denyDialMultiaddr: () => false },
   services: {
-    identify: identify({ agentVersion: 'peerage-interop/js-libp2p' }),
+    identify: identify(),
     // rust-libp2p keeps one ping stream open; the default of one outbound stream then refuses ours
     // while the previous one is still closing.
     ping: ping({ maxInboundStreams: 8, maxOutboundStreams: 8 }),

@@ -158,13 +158,15 @@ class Peer:
 
     async def join(self, topic):
         subscription = await self.pubsub.subscribe(topic)
-        self.nursery.start_soon(tell_messages, topic, subscription)
+        self.nursery.start_soon(tell_messages, topic, subscription, self.host.get_id())
 
 
-async def tell_messages(topic, subscription):
+async def tell_messages(topic, subscription, own):
     async for message in subscription:
-        data = message.data.decode(errors="replace")
-        emit("message", topic=topic, **{"from": str(ID(message.from_id))}, data=data)
+        author = ID(message.from_id)
+        if author != own:
+            data = message.data.decode(errors="replace")
+            emit("message", topic=topic, **{"from": str(author)}, data=data)
 
 
 async def obey(peer, line):
