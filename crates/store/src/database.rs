@@ -1,0 +1,126 @@
+//! The open database, and opening it again after the disk failed.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{PoisonError, RwLock, RwLockReadGuard},
+};
+
+use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
+
+use crate::{StoreError, medium::Medium};
+
+/// redb refuses everything after one I/O error until the database is opened again. This does so,
+/// and lets snapshots and the writing thread share whatever is open at the moment.
+///
+/// | state | on | becomes |
+/// |---|---|---|
+/// | open | a failed commit, a failed read reported by a snapshot | failed |
+/// | failed | the next write, or at once after the failure | open, or failed again |
+/// | open, failed | close | closed |
+pub(crate) struct Disk {
+    medium: Medium,
+    state: RwLock<State>,
+}
+
+enum State {
+    Open {
+        database: Database,
+        /// How many times it was opened.
+        generation: u64,
+    },
+    Failed {
+        generation: u64,
+    },
+    Closed,
+}
+
+impl Disk {
+    pub(crate) fn new(medium: Medium, database: Database) -> Self {
+        Self { medium, state: RwLock::new(State::Open { database, generation: 1 }) }
+    }
+
+    fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A snapshot of everything committed, with the generation to report a failure of it.
+    pub(crate) fn begin_read(&self) -> Result<(ReadTransaction, u64), StoreError> {
+        match &*self.state() {
+            State::Open { database, generation } => Ok((database.begin_read()?, *generation)),
+            State::Failed { .. } => Err(StoreError::Reopening),
+            State::Closed => Err(StoreError::Closed),
+        }
+    }
+
+    /// The only transaction for writing; opens the file first if it is not.
+    pub(crate) fn begin_write(&self) -> Result<WriteTransaction, StoreError> {
+        self.ensure_open()?;
+        match &*self.state() {
+            State::Open { database, .. } => {
+                let mut txn = database.begin_write()?;
+                txn.set_durability(redb::Durability::Immediate)?;
+                Ok(txn)
+            }
+            State::Failed { .. } => Err(StoreError::Reopening),
+            State::Closed => Err(StoreError::Closed),
+        }
+    }
+
+    /// Closes what failed and opens it again; when that fails too the next write tries once more.
+    pub(crate) fn recover(&self) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        if let State::Open { generation, .. } = *state {
+            let failed = std::mem::replace(&mut *state, State::Failed { generation });
+            // Its locks must be gone before the file can be opened; the error is known already.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(failed)));
+        }
+        drop(state);
+        if let Err(error) = self.ensure_open() {
+            tracing::error!(%error, "the store cannot reopen its file");
+        }
+    }
+
+    /// [`Disk::recover`], unless that was done since `reported` was opened.
+    pub(crate) fn recover_if(&self, reported: u64) {
+        let current =
+            matches!(*self.state(), State::Open { generation, .. } if generation == reported);
+        if current {
+            self.recover();
+        }
+    }
+
+    fn ensure_open(&self) -> Result<(), StoreError> {
+        let State::Failed { generation } = *self.state() else { return Ok(()) };
+        // Snapshots wait for nothing meanwhile: they are told `Reopening`.
+        let opened = catch_unwind(AssertUnwindSafe(|| self.medium.open()));
+        let database = opened.map_err(|panic| StoreError::panicked(&*panic))??;
+        tracing::info!("the store reopened its file after a failure");
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) =
+            State::Open { database, generation: generation + 1 };
+        Ok(())
+    }
+
+    /// Ends every snapshot and closes the file such that the next start need not repair it.
+    pub(crate) fn close(&self) -> Result<(), StoreError> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let State::Open { database, .. } = std::mem::replace(&mut *state, State::Closed) else {
+            return Ok(());
+        };
+        catch_unwind(AssertUnwindSafe(|| database.close()))
+            .map_err(|panic| StoreError::panicked(&*panic))??;
+        Ok(())
+    }
+
+    /// To be told of every error met: remembers damage for the next start.
+    pub(crate) fn note(&self, error: &StoreError) {
+        if let StoreError::Corrupt { reason } = error {
+            tracing::error!(%reason, "the store is damaged; restart the node to set its file aside");
+            self.medium.suspect_damage();
+        }
+    }
+
+    /// Bytes of the file.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.medium.bytes()
+    }
+}

@@ -1,0 +1,240 @@
+//! The cloneable handle: reads, writes, flush and close.
+
+use std::{
+    fmt, io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering::Relaxed},
+    thread::{self, JoinHandle},
+};
+
+use redb::{Database, ReadTransaction, WriteTransaction};
+use tokio::sync::{Semaphore, watch};
+
+use crate::{
+    Book, Marks, Pending, StoreError,
+    database::Disk,
+    job,
+    medium::Medium,
+    queue::{Entry, Queue},
+    schema,
+    writer::{Counters, Stopped, Writer},
+};
+
+/// Snapshots read at a time; more wait for their turn. 16 of the runtime's 512 blocking threads.
+const MAX_READS: usize = 16;
+
+/// The store of one node: rows in one file, written by one thread.
+///
+/// Cheap to clone. Dropping the last clone commits what was handed in, closes the file and waits
+/// for that, which blocks for as long as the disk needs (usually a few milliseconds); in async
+/// code call [`Store::close`] first.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    disk: Arc<Disk>,
+    queue: Arc<Queue>,
+    counters: Arc<Counters>,
+    reads: Arc<Semaphore>,
+    stopped: watch::Receiver<Stopped>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What a store has done since it was opened and what it holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StoreStats {
+    /// Transactions committed.
+    pub commits: u64,
+    /// Writes that are in one of them.
+    pub operations: u64,
+    /// Writes that failed after they were queued.
+    pub failures: u64,
+    /// Bytes of the file after the last commit.
+    pub file_bytes: u64,
+    /// Writes waiting, at most [`MAX_QUEUED`](crate::MAX_QUEUED).
+    pub queued: usize,
+    /// Bytes of keys and values waiting, about [`MAX_QUEUED_BYTES`](crate::MAX_QUEUED_BYTES) at most.
+    pub queued_bytes: usize,
+}
+
+impl Store {
+    /// An empty store in memory, for tests: everything behaves as with a file but nothing lasts.
+    ///
+    /// # Panics
+    /// When no thread can be started.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        let medium = Medium::memory();
+        let database = medium.open().expect("an empty memory is a valid database");
+        schema::initialise(&database).expect("memory takes writes");
+        Self::start(medium, database).expect("a thread can be started")
+    }
+
+    pub(crate) fn start(medium: Medium, database: Database) -> io::Result<Self> {
+        let disk = Arc::new(Disk::new(medium, database));
+        let queue = Arc::<Queue>::default();
+        let counters = Arc::<Counters>::default();
+        counters.bytes.store(disk.bytes(), Relaxed);
+        let (stopped, watch) = watch::channel(None);
+        let writer = Writer {
+            disk: disk.clone(),
+            queue: queue.clone(),
+            counters: counters.clone(),
+            stopped,
+            untold: None,
+        };
+        let thread = thread::Builder::new().name("peerage-store".into()).spawn(|| writer.run())?;
+        Ok(Self(Arc::new(Inner {
+            disk,
+            queue,
+            counters,
+            reads: Arc::new(Semaphore::new(MAX_READS)),
+            stopped: watch,
+            thread: Mutex::new(Some(thread)),
+        })))
+    }
+
+    /// The address book's rows and lists.
+    #[must_use]
+    pub fn book(&self) -> Book {
+        Book::new(self.clone())
+    }
+
+    /// Small blobs with a name.
+    #[must_use]
+    pub fn marks(&self) -> Marks {
+        Marks::new(self.clone())
+    }
+
+    /// Returns once everything handed in before, through any clone, is durable.
+    ///
+    /// # Errors
+    /// The first failure of an earlier write whose [`Pending`] was dropped, reported once;
+    /// [`StoreError::Busy`] the queue is full, try again; [`StoreError::Closed`].
+    ///
+    /// # Cancel safety
+    /// Dropping it changes nothing but that a failure may go unreported.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        self.push(0, true, |_| Ok(())).await
+    }
+
+    /// Commits what was handed in, closes the file and ends the thread, whatever other clones
+    /// exist; their calls then answer [`StoreError::Closed`].
+    ///
+    /// # Errors
+    /// As [`Store::flush`], or what the disk said on closing: the next start then verifies the
+    /// file, committed writes are safe.
+    ///
+    /// # Cancel safety
+    /// The store closes even if this is dropped.
+    pub async fn close(self) -> Result<(), StoreError> {
+        self.0.queue.close();
+        let mut stopped = self.0.stopped.clone();
+        let outcome = stopped.wait_for(Option::is_some).await;
+        outcome.ok().and_then(|outcome| outcome.clone()).unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// What was done and what waits, for metrics. Never blocks on the disk.
+    #[must_use]
+    pub fn stats(&self) -> StoreStats {
+        let Counters { commits, operations, failures, bytes } = &*self.0.counters;
+        let (queued, queued_bytes) = self.0.queue.length();
+        StoreStats {
+            commits: commits.load(Relaxed),
+            operations: operations.load(Relaxed),
+            failures: failures.load(Relaxed),
+            file_bytes: bytes.load(Relaxed),
+            queued,
+            queued_bytes,
+        }
+    }
+
+    /// Queues a write that holds about `bytes` bytes of keys and values.
+    ///
+    /// `apply` may run more than once, each time in a transaction in which it never ran: it must
+    /// change nothing but that, and doing it twice must be as good as once, since a caller repeats
+    /// a write whose commit failed.
+    pub(crate) fn write<T, F>(&self, bytes: usize, apply: F) -> Pending<T>
+    where
+        T: Send + 'static,
+        F: Fn(&WriteTransaction) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.push(bytes, false, apply)
+    }
+
+    fn push<T, F>(&self, bytes: usize, is_flush: bool, apply: F) -> Pending<T>
+    where
+        T: Send + 'static,
+        F: Fn(&WriteTransaction) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (job, pending) = job::write(&self.0.queue, apply);
+        match self.0.queue.push(Entry { job, bytes, is_flush }) {
+            Ok(()) => pending,
+            Err(error) => Pending::refuse(error),
+        }
+    }
+
+    /// Reads one snapshot on the blocking pool.
+    ///
+    /// # Cancel safety
+    /// A read that began runs to its end; its result is dropped.
+    pub(crate) async fn read<T, F>(&self, read: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&ReadTransaction) -> Result<T, StoreError> + Send + 'static,
+    {
+        let permit = self.0.reads.clone().acquire_owned().await.map_err(|_| StoreError::Closed)?;
+        let (disk, queue) = (self.0.disk.clone(), self.0.queue.clone());
+        let work = move || {
+            let _permit = permit;
+            snapshot(&disk, &queue, read)
+        };
+        // Cancelled when the runtime shuts down before the read began.
+        tokio::task::spawn_blocking(work).await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Reads one snapshot on this thread: for start-up, before there is a runtime.
+    pub(crate) fn read_blocking<T>(
+        &self,
+        read: impl FnOnce(&ReadTransaction) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        snapshot(&self.0.disk, &self.0.queue, read)
+    }
+}
+
+fn snapshot<T>(
+    disk: &Disk,
+    queue: &Queue,
+    read: impl FnOnce(&ReadTransaction) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let (txn, generation) = disk.begin_read()?;
+    // redb may panic on a damaged page; the snapshot is given up and nothing else touched.
+    let outcome = catch_unwind(AssertUnwindSafe(|| read(&txn)))
+        .unwrap_or_else(|panic| Err(StoreError::panicked(&*panic)));
+    if let Err(error) = &outcome {
+        disk.note(error);
+        if error.is_storage() {
+            queue.recover(generation);
+        }
+    }
+    outcome
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.queue.close();
+        let thread = self.thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        // An operation may have held the last handle: the thread cannot wait for itself.
+        if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id())
+        {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Store").field(&self.stats()).finish()
+    }
+}
