@@ -1,0 +1,183 @@
+//! The status byte: the responder's first byte says whether it takes part.
+//!
+//! | byte | meaning |
+//! |---|---|
+//! | `0x00` | accepted; the protocol's own bytes follow |
+//! | `0x01` | busy; nothing follows |
+//!
+//! The initiator does not wait for it, which would cost a round trip: it is looked for at the first
+//! read, and by writers for as long as nobody reads.
+
+use std::{
+    io::{self, IoSlice, IoSliceMut},
+    pin::Pin,
+    task::{Context, Poll, Waker, ready},
+};
+
+use futures::{AsyncRead, AsyncWrite};
+
+pub(crate) const ACCEPTED: u8 = 0x00;
+pub(crate) const BUSY: u8 = 0x01;
+
+/// What is known of the responder's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Not yet read.
+    Awaited,
+    /// `0x00`, or a stream without status byte.
+    Accepted,
+    /// `0x01`.
+    Busy,
+    /// The stream ended or broke before it.
+    Missing(io::ErrorKind),
+    /// Some other byte.
+    Invalid,
+}
+
+impl Answer {
+    fn ok(self) -> io::Result<()> {
+        match self {
+            Self::Awaited | Self::Accepted => Ok(()),
+            Self::Busy => Err(io::Error::new(io::ErrorKind::ConnectionRefused, "the peer is busy")),
+            Self::Missing(kind) => Err(io::Error::new(kind, "reset before it was accepted")),
+            Self::Invalid => Err(io::Error::new(io::ErrorKind::InvalidData, "no such status byte")),
+        }
+    }
+}
+
+/// A stream whose first inbound byte is the status byte, which readers do not see.
+#[derive(Debug)]
+pub(crate) struct Gate<S> {
+    inner: S,
+    answer: Answer,
+    /// Only one task at a time is woken by the inner stream's read side, so whoever finds the answer
+    /// wakes the other: the halves of a split stream may live in two tasks.
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
+    /// The responder's end, or a protocol without status byte.
+    pub(crate) fn open(inner: S) -> Self {
+        Self { inner, answer: Answer::Accepted, reader: None, writer: None }
+    }
+
+    /// The initiator's end.
+    pub(crate) fn awaiting(inner: S) -> Self {
+        Self { inner, answer: Answer::Awaited, reader: None, writer: None }
+    }
+
+    pub(crate) fn answer(&self) -> Answer {
+        self.answer
+    }
+
+    pub(crate) fn inner_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// Resolves once the answer is not [`Answer::Awaited`]. Cancel safe.
+    pub(crate) async fn answered(&mut self) -> Answer {
+        std::future::poll_fn(|cx| self.poll_answer(cx)).await
+    }
+
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Answer> {
+        if self.answer == Answer::Awaited {
+            let mut byte = [0];
+            self.answer = match ready!(Pin::new(&mut self.inner).poll_read(cx, &mut byte)) {
+                Ok(0) => Answer::Missing(io::ErrorKind::ConnectionReset),
+                Err(error) => Answer::Missing(error.kind()),
+                Ok(_) => match byte {
+                    [ACCEPTED] => Answer::Accepted,
+                    [BUSY] => Answer::Busy,
+                    _ => Answer::Invalid,
+                },
+            };
+            [self.reader.take(), self.writer.take()].into_iter().flatten().for_each(Waker::wake);
+        }
+        Poll::Ready(self.answer)
+    }
+
+    /// Ready once bytes of the protocol itself may be read.
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.poll_answer(cx) {
+            Poll::Ready(answer) => Poll::Ready(answer.ok()),
+            Poll::Pending => {
+                remember(&mut self.reader, cx);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Fails once a refusal has arrived. Looks for it itself until the first read: from then on it
+    /// would steal the reader's wake-up.
+    fn check_writable(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.answer == Answer::Awaited {
+            remember(&mut self.writer, cx);
+            if self.reader.is_none() {
+                let _ = self.poll_answer(cx);
+            }
+        }
+        match self.answer {
+            // A writer without reader may well outlive the other direction: let the write tell.
+            Answer::Missing(_) => Ok(()),
+            answer => answer.ok(),
+        }
+    }
+}
+
+fn remember(slot: &mut Option<Waker>, cx: &Context<'_>) {
+    match slot {
+        Some(waker) => waker.clone_from(cx.waker()),
+        None => *slot = Some(cx.waker().clone()),
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gate<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_readable(cx))?;
+        Pin::new(&mut self.inner).poll_read(cx, buf)
+    }
+
+    fn poll_read_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_readable(cx))?;
+        Pin::new(&mut self.inner).poll_read_vectored(cx, bufs)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.check_writable(cx)?;
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.check_writable(cx)?;
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check_writable(cx)?;
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check_writable(cx)?;
+        Pin::new(&mut self.inner).poll_close(cx)
+    }
+}

@@ -1,0 +1,92 @@
+//! Which connection to a peer is the best one. Pure.
+
+use std::{collections::HashMap, time::Duration};
+
+use libp2p_identity::PeerId;
+use libp2p_swarm::ConnectionId;
+
+/// One connection to a peer, as far as choosing among them needs to know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Path {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// Whether a relay forwards it.
+    pub relayed: bool,
+    /// Its latest round-trip time, once [`crate::Dialogs::on_rtt`] has told one.
+    pub rtt: Option<Duration>,
+}
+
+impl Path {
+    /// The least is the best: direct, then lowest round trip (unknown last), then the oldest.
+    fn rank(&self) -> impl Ord + use<> {
+        (self.relayed, self.rtt.is_none(), self.rtt, self.connection)
+    }
+}
+
+/// All established connections, by peer. A peer has about three at most, so they are searched.
+#[derive(Debug, Default)]
+pub(crate) struct Paths {
+    peers: HashMap<PeerId, Vec<Path>>,
+    owners: HashMap<ConnectionId, PeerId>,
+}
+
+impl Paths {
+    /// Returns the new path if it is of a strictly better class than all that the peer had.
+    pub(crate) fn established(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        relayed: bool,
+    ) -> Option<Path> {
+        let path = Path { connection, relayed, rtt: None };
+        let paths = self.peers.entry(peer).or_default();
+        let better = !relayed && !paths.is_empty() && paths.iter().all(|p| p.relayed);
+        paths.push(path);
+        self.owners.insert(connection, peer);
+        better.then_some(path)
+    }
+
+    /// Returns whether that was the peer's last connection.
+    pub(crate) fn closed(&mut self, connection: ConnectionId) -> bool {
+        let Some(peer) = self.owners.remove(&connection) else { return false };
+        let Some(paths) = self.peers.get_mut(&peer) else { return false };
+        paths.retain(|p| p.connection != connection);
+        let last = paths.is_empty();
+        if last {
+            self.peers.remove(&peer);
+        }
+        last
+    }
+
+    pub(crate) fn on_rtt(&mut self, connection: ConnectionId, rtt: Duration) {
+        let Some(peer) = self.owners.get(&connection) else { return };
+        let path = self
+            .peers
+            .get_mut(peer)
+            .and_then(|p| p.iter_mut().find(|p| p.connection == connection));
+        if let Some(path) = path {
+            path.rtt = Some(rtt);
+        }
+    }
+
+    pub(crate) fn of(&self, peer: &PeerId) -> impl Iterator<Item = Path> + use<'_> {
+        self.peers.get(peer).into_iter().flatten().copied()
+    }
+
+    pub(crate) fn best(&self, peer: &PeerId) -> Option<Path> {
+        self.of(peer).min_by_key(Path::rank)
+    }
+
+    /// The best one, except the one that has just failed.
+    pub(crate) fn best_but(&self, peer: &PeerId, avoid: Option<ConnectionId>) -> Option<Path> {
+        self.of(peer).filter(|p| Some(p.connection) != avoid).min_by_key(Path::rank)
+    }
+
+    pub(crate) fn get(&self, peer: &PeerId, connection: ConnectionId) -> Option<Path> {
+        self.of(peer).find(|p| p.connection == connection)
+    }
+
+    pub(crate) fn is_connected(&self, peer: &PeerId) -> bool {
+        self.peers.contains_key(peer)
+    }
+}
