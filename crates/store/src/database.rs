@@ -43,13 +43,25 @@ impl Disk {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A snapshot of everything committed, with the generation to report a failure of it.
-    pub(crate) fn begin_read(&self) -> Result<(ReadTransaction, u64), StoreError> {
+    /// A snapshot of everything committed.
+    pub(crate) fn begin_read(&self) -> Result<ReadTransaction, StoreError> {
         match &*self.state() {
-            State::Open { database, generation } => Ok((database.begin_read()?, *generation)),
+            State::Open { database, .. } => Ok(database.begin_read()?),
             State::Failed { .. } => Err(StoreError::Reopening),
             State::Closed => Err(StoreError::Closed),
         }
+    }
+
+    /// How often the file was opened; `None` while it is not.
+    pub(crate) fn generation(&self) -> Option<u64> {
+        match *self.state() {
+            State::Open { generation, .. } => Some(generation),
+            State::Failed { .. } | State::Closed => None,
+        }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(*self.state(), State::Closed)
     }
 
     /// The only transaction for writing; opens the file first if it is not.
@@ -80,11 +92,9 @@ impl Disk {
         }
     }
 
-    /// [`Disk::recover`], unless that was done since `reported` was opened.
-    pub(crate) fn recover_if(&self, reported: u64) {
-        let current =
-            matches!(*self.state(), State::Open { generation, .. } if generation == reported);
-        if current {
+    /// [`Disk::recover`], unless that was done since the failure was met.
+    pub(crate) fn recover_if(&self, generation: u64) {
+        if self.generation() == Some(generation) {
             self.recover();
         }
     }
@@ -111,10 +121,11 @@ impl Disk {
         Ok(())
     }
 
-    /// To be told of every error met: remembers damage for the next start.
+    /// To be told of every error met: what may be damage makes the next start verify the file.
     pub(crate) fn note(&self, error: &StoreError) {
-        if let StoreError::Corrupt { reason } = error {
-            tracing::error!(%reason, "the store is damaged; restart the node to set its file aside");
+        // redb meets some kinds of damage with a panic.
+        if let StoreError::Corrupt { reason } | StoreError::Defect { reason } = error {
+            tracing::error!(%reason, "the store may be damaged; it is verified at the next start");
             self.medium.suspect_damage();
         }
     }

@@ -61,11 +61,13 @@ impl StoreError {
         matches!(self, Self::Busy | Self::Reopening)
     }
 
-    /// Whether the file or the disk is at fault, rather than the one operation.
-    pub(crate) fn is_storage(&self) -> bool {
+    /// Whether the disk failed, after which redb refuses everything until the file is opened again.
+    /// Damage is not among these: operations that do not meet it go on.
+    pub(crate) fn is_disk(&self) -> bool {
         match self {
-            Self::Full { .. } | Self::Io { .. } | Self::Corrupt { .. } | Self::Reopening => true,
-            Self::Busy | Self::Closed | Self::TooLarge { .. } | Self::Defect { .. } => false,
+            Self::Full { .. } | Self::Io { .. } | Self::Reopening => true,
+            Self::Busy | Self::Closed | Self::TooLarge { .. } => false,
+            Self::Corrupt { .. } | Self::Defect { .. } => false,
         }
     }
 

@@ -175,7 +175,7 @@ impl Store {
         }
     }
 
-    /// Reads one snapshot on the blocking pool.
+    /// Reads one snapshot on the blocking pool of the runtime this is called in.
     ///
     /// # Cancel safety
     /// A read that began runs to its end; its result is dropped.
@@ -208,17 +208,20 @@ fn snapshot<T>(
     queue: &Queue,
     read: impl FnOnce(&ReadTransaction) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    let (txn, generation) = disk.begin_read()?;
+    let generation = disk.generation();
     // redb may panic on a damaged page; the snapshot is given up and nothing else touched.
-    let outcome = catch_unwind(AssertUnwindSafe(|| read(&txn)))
+    let outcome = catch_unwind(AssertUnwindSafe(|| read(&disk.begin_read()?)))
         .unwrap_or_else(|panic| Err(StoreError::panicked(&*panic)));
-    if let Err(error) = &outcome {
-        disk.note(error);
-        if error.is_storage() {
+    outcome.map_err(|error| {
+        if disk.is_closed() {
+            return StoreError::Closed;
+        }
+        disk.note(&error);
+        if let (true, Some(generation)) = (error.is_disk(), generation) {
             queue.recover(generation);
         }
-    }
-    outcome
+        error
+    })
 }
 
 impl Drop for Inner {

@@ -151,10 +151,7 @@ fn create(path: &Path) -> Result<Database, OpenError> {
         .and_then(|backend| builder().create_with_backend(backend))
         .map_err(StoreError::from)
         .and_then(|database| schema::initialise(&database).map(|()| database))
-        .map_err(|error| OpenError::Io {
-            path: path.to_owned(),
-            source: io::Error::other(error),
-        })?;
+        .map_err(|error| io_at(path)(into_io(error)))?;
     fs::rename(&unfinished, path).map_err(io_at(path))?;
     sync_dir(path.parent().unwrap_or(path)).map_err(io_at(path))?;
     Ok(database)
@@ -211,14 +208,17 @@ fn refusal(path: &Path, error: DatabaseError) -> Refusal {
 fn store_refusal(path: &Path, error: StoreError) -> Refusal {
     match error {
         StoreError::Corrupt { reason } => Refusal::Damaged(reason.to_string()),
-        // The most specific wording for the person who has to act.
+        other => Refusal::Open(io_at(path)(into_io(other))),
+    }
+}
+
+/// Keeps the kind and the words of the operating system.
+fn into_io(error: StoreError) -> io::Error {
+    match error {
         StoreError::Io { source } | StoreError::Full { source } => {
-            let source = io::Error::new(source.kind(), source);
-            Refusal::Open(OpenError::Io { path: path.to_owned(), source })
+            io::Error::new(source.kind(), source)
         }
-        other => {
-            Refusal::Open(OpenError::Io { path: path.to_owned(), source: io::Error::other(other) })
-        }
+        other => io::Error::other(other),
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) const META: Table = TableDefinition::new("meta");
 ///
 /// | key | value |
 /// |---|---|
-/// | the peer id's multihash, 34 to 66 bytes | opaque, encoded by `protocols/peers` |
+/// | the peer id's multihash, 34 to 44 bytes | opaque, encoded by `protocols/peers` |
 pub(crate) const PEERS: Table = TableDefinition::new("peers");
 
 /// The lists a peer may be on.

@@ -74,7 +74,10 @@ impl Writer {
                 self.disk.recover();
                 self.settle(batch, Err(error));
             }
-            Err(Fault::Operation(error)) if batch.len() == 1 => self.settle(batch, Err(error)),
+            Err(Fault::Operation(error)) if batch.len() == 1 => {
+                self.disk.note(&error);
+                self.settle(batch, Err(error));
+            }
             // Halving finds the faulty ones in few commits; one at a time would cost each of up to
             // 1,023 innocent writes an fsync.
             Err(Fault::Operation(_)) => {
@@ -89,12 +92,11 @@ impl Writer {
     fn commit(&self, batch: &mut [Entry]) -> Result<(), Fault> {
         let txn = contain(|| self.disk.begin_write()).map_err(Fault::Storage)?;
         if let Err(error) = apply(batch, &txn) {
-            // A transaction that cannot even be rolled back takes the file with it.
-            return Err(match contain(|| Ok(txn.abort()?)) {
-                Ok(()) if !error.is_storage() => Fault::Operation(error),
-                Ok(()) | Err(_) if error.is_storage() => Fault::Storage(error),
-                Ok(()) => Fault::Operation(error),
-                Err(error) => Fault::Storage(error),
+            let rolled_back = contain(|| Ok(txn.abort()?));
+            return Err(match rolled_back {
+                Ok(()) if !error.is_disk() => Fault::Operation(error),
+                Err(rollback) if !error.is_disk() => Fault::Storage(rollback),
+                Ok(()) | Err(_) => Fault::Storage(error),
             });
         }
         let mut poisoned = false;
