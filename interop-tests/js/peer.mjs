@@ -19,7 +19,8 @@ const IDENTIFY_TIMEOUT_MS = 10_000
 const { values: flags } = parseArgs({
   options: {
     transport: { type: 'string', default: 'tcp' },
-    topic: { type: 'string', multiple: true, default: [] }
+    topic: { type: 'string', multiple: true, default: [] },
+    unsigned: { type: 'boolean', default: false }
   }
 })
 
@@ -52,7 +53,10 @@ const node = await createLibp2p({
     // rust-libp2p keeps one ping stream open; the default of one outbound stream then refuses ours
     // while the previous one is still closing.
     ping: ping({ maxInboundStreams: 8, maxOutboundStreams: 8 }),
-    pubsub: gossipsub({ globalSignaturePolicy: 'StrictSign', emitSelf: false })
+    pubsub: gossipsub({
+      globalSignaturePolicy: flags.unsigned ? 'StrictNoSign' : 'StrictSign',
+      emitSelf: false
+    })
   }
 })
 const { pubsub } = node.services

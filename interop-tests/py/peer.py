@@ -188,7 +188,7 @@ async def obey(peer, line):
     return True
 
 
-async def serve(transport, topics):
+async def serve(transport, topics, signing):
     identities = Identities()
     watch_identify(identities)
     listen = [multiaddr.Multiaddr(LISTEN[transport])]
@@ -196,7 +196,7 @@ async def serve(transport, topics):
     host.get_network().register_notifee(Connections(identities))
     # The default heartbeat is 120 s: nobody would join a mesh while a test lasts.
     router = GossipSub(MESHSUB, degree=6, degree_low=4, degree_high=12, heartbeat_interval=1)
-    pubsub = Gossip(host, router, strict_signing=True)
+    pubsub = Gossip(host, router, strict_signing=signing)
     async with (
         host.run(listen_addrs=listen),
         background_trio_service(pubsub),
@@ -220,8 +220,9 @@ def main():
     flags = argparse.ArgumentParser()
     flags.add_argument("--transport", choices=LISTEN, default="tcp")
     flags.add_argument("--topic", action="append", default=[])
+    flags.add_argument("--unsigned", action="store_true")
     given = flags.parse_args()
-    trio.run(serve, given.transport, given.topic)
+    trio.run(serve, given.transport, given.topic, not given.unsigned)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,175 @@
+//! Our daemon and the commands given to it.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    sync::OnceLock,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::{process::Command, time::timeout};
+
+use crate::{
+    Process, Transport,
+    foreign::{text, texts},
+    process::PATIENCE,
+};
+
+/// Names a binary to test instead of the one that cargo builds.
+const BINARY: &str = "PEERAGE_BIN";
+
+/// A running daemon with a data directory of its own; killed when this is dropped.
+#[derive(Debug)]
+pub struct Node {
+    /// Held for its drop, which must come before that of the directory.
+    _daemon: Process,
+    data: TempDir,
+    peer_id: String,
+    listen: Vec<String>,
+}
+
+/// A command that ended with another exit code than 0.
+#[derive(Debug)]
+pub struct CommandError {
+    /// The exit code, none when a signal ended it.
+    pub exit: Option<i32>,
+    /// `error.code` of the JSON output.
+    pub code: Option<String>,
+    /// What it was, and all it printed.
+    pub report: String,
+}
+
+impl std::fmt::Display for CommandError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.report)
+    }
+}
+
+impl std::error::Error for CommandError {}
+
+impl Node {
+    /// Starts the daemon on loopback, on TCP and on QUIC, without any discovery; `extra` are
+    /// further arguments of `peerage up`.
+    ///
+    /// # Errors
+    /// When it cannot be built or does not print its ready line.
+    pub async fn up(extra: &[&str]) -> Result<Self> {
+        let data = TempDir::with_prefix("peerage-interop-")?;
+        let mut command = peerage(data.path())?;
+        command
+            .args(["up", "--json", "--local-only", "--no-mdns"])
+            .args(["--listen", "/ip4/127.0.0.1/tcp/0"])
+            .args(["--listen", "/ip4/127.0.0.1/udp/0/quic-v1"])
+            .args(extra);
+        let mut daemon = Process::spawn("peerage up", &mut command)?;
+        let ready = daemon.wait_for("ready", |line| line["event"] == "ready").await?;
+        let (peer_id, listen) = (text(&ready, "peer_id")?, texts(&ready, "listen")?);
+        Ok(Self { _daemon: daemon, data, peer_id, listen })
+    }
+
+    /// Its peer id in base 58.
+    #[must_use]
+    pub fn peer_id(&self) -> &str {
+        &self.peer_id
+    }
+
+    /// Where it listens, ending in `/p2p/ID`.
+    ///
+    /// # Errors
+    /// When it does not listen on that transport.
+    pub fn address(&self, transport: Transport) -> Result<&str> {
+        transport.pick(&self.listen)
+    }
+
+    /// Runs `peerage --json ARGS` and returns the one JSON value it prints.
+    ///
+    /// # Errors
+    /// [`CommandError`] inside when the command fails; otherwise when it hangs or prints something
+    /// else than one value.
+    pub async fn run(&self, args: &[&str]) -> Result<Value> {
+        let mut lines = self.run_lines(args).await?;
+        ensure!(lines.len() == 1, "peerage {args:?} printed not one JSON value: {lines:?}");
+        Ok(lines.remove(0))
+    }
+
+    /// Runs `peerage --json ARGS` to its end and returns all JSON values it prints.
+    ///
+    /// # Errors
+    /// As [`Node::run`].
+    pub async fn run_lines(&self, args: &[&str]) -> Result<Vec<Value>> {
+        let mut command = peerage(self.data.path())?;
+        command.arg("--json").args(args).stdin(Stdio::null()).kill_on_drop(true);
+        let Ok(output) = timeout(PATIENCE, command.output()).await else {
+            bail!("peerage {args:?} did not end");
+        };
+        let output = output?;
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        let values = serde_json::Deserializer::from_str(&stdout).into_iter::<Value>();
+        let values: Result<Vec<Value>, _> = values.collect();
+        let report = || {
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            format!("peerage {args:?}: {}\n{stdout}\n{stderr}", output.status)
+        };
+        if !output.status.success() {
+            let code =
+                values.ok().and_then(|v| v.first()?["error"]["code"].as_str().map(String::from));
+            bail!(CommandError { exit: output.status.code(), code, report: report() });
+        }
+        values.with_context(report)
+    }
+
+    /// Starts a command that prints one JSON object per line until it is dropped, such as `sub`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn stream(&self, args: &[&str]) -> Result<Process> {
+        let mut command = peerage(self.data.path())?;
+        command.arg("--json").args(args);
+        Process::spawn(format!("peerage {}", args.join(" ")), &mut command)
+    }
+}
+
+/// `peerage --data DIR`, cut off from what this machine has configured.
+fn peerage(data: &Path) -> Result<Command> {
+    let mut command = Command::new(binary()?);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("PEERAGE_") {
+            command.env_remove(name);
+        }
+    }
+    command.env("XDG_CONFIG_HOME", data).arg("--data").arg(data);
+    Ok(command)
+}
+
+/// The binary under test, built once in the life of this process.
+fn binary() -> Result<&'static Path> {
+    static BUILT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| match std::env::var_os(BINARY) {
+        Some(path) => Ok(PathBuf::from(path)),
+        None => build().map_err(|e| format!("{e:#}")),
+    });
+    match built {
+        Ok(path) => Ok(path),
+        Err(fault) => bail!("{fault}"),
+    }
+}
+
+fn build() -> Result<PathBuf> {
+    let output = std::process::Command::new(env!("CARGO"))
+        .args(["build", "--package", "peerage-node", "--bin", "peerage"])
+        .args(["--message-format", "json", "--manifest-path"])
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()?;
+    ensure!(output.status.success(), "cargo build -p peerage-node: {}", output.status);
+    let messages = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<Value>();
+    let executables = messages.filter_map(|message| {
+        let message = message.ok()?;
+        (message["target"]["name"] == "peerage").then_some(())?;
+        message["executable"].as_str().map(PathBuf::from)
+    });
+    executables.last().context("cargo built no executable named peerage")
+}

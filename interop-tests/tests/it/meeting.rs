@@ -1,0 +1,163 @@
+//! What a foreign peer and our node must be able to do with each other.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use peerage_interop_tests::{CommandError, Foreign, Kind, Message, Node, Transport};
+use serde_json::Value;
+use tokio::time::{Instant, sleep};
+
+const TOPIC: &str = "interop";
+
+/// How often and how long state is asked for that no command streams.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+const POLL_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Who opens the connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Dialler {
+    We,
+    It,
+}
+
+pub(crate) async fn identify(kind: Kind, transport: Transport, dialler: Dialler) -> Result<()> {
+    let Some((node, mut it)) = meet(kind, transport, dialler, &[]).await? else { return Ok(()) };
+
+    let we = it.identity_of(node.peer_id()).await?;
+    ensure!(we.agent.starts_with("peerage"), "our agent is {:?}", we.agent);
+    for protocol in ["/ipfs/id/1.0.0", "/ipfs/ping/1.0.0", "/meshsub/1.1.0"] {
+        ensure!(we.protocols.iter().any(|p| p == protocol), "{protocol} not in {we:?}");
+    }
+
+    let agent_known = |peer: &Value| peer["agent"].is_string();
+    let peer = until(&node, it.peer_id(), agent_known).await?;
+    ensure!(peer["agent"].as_str().is_some_and(|a| a.starts_with(kind.agent())), "{peer}");
+    let connection = &peer["connections"][0];
+    ensure!(connection["transport"] == transport.as_str(), "{peer}");
+    ensure!(connection["direction"] == dialler.direction(), "{peer}");
+    ensure!(connection["relayed"] == false, "{peer}");
+    Ok(())
+}
+
+pub(crate) async fn ping(kind: Kind, transport: Transport, dialler: Dialler) -> Result<()> {
+    let Some((node, mut it)) = meet(kind, transport, dialler, &[]).await? else { return Ok(()) };
+
+    let rtt_ms = it.ping(node.peer_id()).await?;
+    ensure!((0.0..10_000.0).contains(&rtt_ms), "its ping took {rtt_ms} ms");
+    let pongs = node.run_lines(&["ping", it.peer_id(), "-c", "3"]).await?;
+    ensure!(!pongs.is_empty(), "ping printed nothing");
+    // Once more, after both have had a stream open: neither may have spoilt it for the other.
+    it.ping(node.peer_id()).await?;
+    Ok(())
+}
+
+pub(crate) async fn gossip(kind: Kind, transport: Transport, dialler: Dialler) -> Result<()> {
+    let flags = ["--topic", TOPIC];
+    let Some((node, mut it)) = meet(kind, transport, dialler, &flags).await? else {
+        return Ok(());
+    };
+    let mut ours = node.stream(&["sub", TOPIC])?;
+
+    it.subscribed(node.peer_id(), TOPIC).await?;
+    it.publish(TOPIC, "from afar").await?;
+    let arrived = ours.wait_for("its message", |line| line["topic"] == TOPIC).await?;
+    let expected = Message { from: it.peer_id().to_owned(), data: "from afar".into() };
+    ensure!(Message::parse(&arrived)? == expected, "{arrived} instead of {expected:?}");
+
+    publish_once_heard(&node, "from home").await?;
+    let arrived = it.message(TOPIC).await?;
+    let expected = Message { from: node.peer_id().to_owned(), data: "from home".into() };
+    ensure!(arrived == expected, "{arrived:?} instead of {expected:?}");
+    Ok(())
+}
+
+pub(crate) async fn unsigned_gossip(kind: Kind, transport: Transport) -> Result<()> {
+    let flags = ["--topic", TOPIC, "--unsigned"];
+    let Some((node, mut rogue)) = meet(kind, transport, Dialler::It, &flags).await? else {
+        return Ok(());
+    };
+    let mut ours = node.stream(&["sub", TOPIC])?;
+    rogue.subscribed(node.peer_id(), TOPIC).await?;
+    ensure!(rogue.publish(TOPIC, "unsigned").await? > 0, "the rogue sent it to nobody");
+    // A pong and the end of the connection come after the message: it has been judged by then.
+    rogue.ping(node.peer_id()).await?;
+    let gone = rogue.peer_id().to_owned();
+    rogue.stop().await?;
+    until_gone(&node, &gone).await?;
+
+    let Some(mut honest) = Foreign::spawn(kind, transport, &["--topic", TOPIC]).await? else {
+        return Ok(());
+    };
+    honest.dial(node.address(transport)?).await?;
+    honest.subscribed(node.peer_id(), TOPIC).await?;
+    honest.publish(TOPIC, "signed").await?;
+    ours.wait_for("the signed message", |line| line["data"] == "signed").await?;
+    let delivered: Vec<&Value> = ours.untaken().collect();
+    ensure!(delivered.is_empty(), "delivered without a signature: {delivered:?}");
+    Ok(())
+}
+
+impl Dialler {
+    fn direction(self) -> &'static str {
+        match self {
+            Self::We => "out",
+            Self::It => "in",
+        }
+    }
+}
+
+/// Both running and connected, or `None` when the foreign toolchain is absent.
+async fn meet(
+    kind: Kind,
+    transport: Transport,
+    dialler: Dialler,
+    flags: &[&str],
+) -> Result<Option<(Node, Foreign)>> {
+    let Some(mut it) = Foreign::spawn(kind, transport, flags).await? else { return Ok(None) };
+    let node = Node::up(&[]).await?;
+    match dialler {
+        Dialler::We => drop(node.run(&["connect", it.address()?]).await?),
+        Dialler::It => it.dial(node.address(transport)?).await?,
+    }
+    it.connected(node.peer_id()).await?;
+    Ok(Some((node, it)))
+}
+
+/// Publishes as soon as our node knows of a subscriber.
+async fn publish_once_heard(node: &Node, text: &str) -> Result<()> {
+    let deadline = Instant::now() + POLL_TIMEOUT;
+    loop {
+        let Err(error) = node.run_lines(&["pub", TOPIC, text]).await else { return Ok(()) };
+        let code = error.downcast_ref::<CommandError>().and_then(|e| e.code.as_deref());
+        if code != Some("no_peers") || Instant::now() > deadline {
+            return Err(error);
+        }
+        sleep(POLL_INTERVAL).await;
+    }
+}
+
+/// What `peerage peers` tells of `peer`, once it is `wanted`.
+async fn until(node: &Node, peer: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+    let deadline = Instant::now() + POLL_TIMEOUT;
+    loop {
+        let peers = node.run(&["peers"]).await?;
+        let found = peers.as_array().into_iter().flatten().find(|p| p["peer_id"] == peer);
+        match found {
+            Some(found) if wanted(found) => return Ok(found.clone()),
+            _ => ensure!(Instant::now() < deadline, "{peer} is not as wanted in {peers}"),
+        }
+        sleep(POLL_INTERVAL).await;
+    }
+}
+
+async fn until_gone(node: &Node, peer: &str) -> Result<()> {
+    let deadline = Instant::now() + POLL_TIMEOUT;
+    loop {
+        let peers = node.run(&["peers"]).await?;
+        if peers.as_array().is_some_and(|all| all.iter().all(|p| p["peer_id"] != peer)) {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "{peer} is still in {peers}");
+        sleep(POLL_INTERVAL).await;
+    }
+}
