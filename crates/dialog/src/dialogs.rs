@@ -184,16 +184,15 @@ impl<T: Send + 'static> Dialogs<T> {
         Fut: Future<Output = T> + Send + 'static,
     {
         let id = self.next_id();
-        let Inbound { peer, connection, relayed, stream, plain, closed, slot, protocol: _ } =
-            inbound;
+        let Inbound { peer, connection, relayed, stream, plain, closed, slot, .. } = inbound;
         let wrap = move |substream| Opened {
             stream: Stream::new(Gate::open(substream), peer, connection, relayed),
             closed,
         };
         let limits = Limits {
             open_timeout: self.config.open_timeout,
-            progress_timeout: self.config.progress_timeout,
-            until: None,
+            progress_timeout: inbound.progress_timeout.unwrap_or(self.config.progress_timeout),
+            until: inbound.until,
         };
         let stage = Stage::Started { connection: Some(connection) };
         self.start(id, peer, stage, slot, respond(stream, plain, wrap, limits, dialog));

@@ -151,8 +151,18 @@ impl<T: Send + 'static> Dialogs<T> {
             tracing::debug!(%peer, %protocol, "inbound dialog refused: no room");
             return self.turn_away(stream, plain);
         };
-        let relayed = path.relayed;
-        let inbound = Inbound { peer, connection, protocol, relayed, stream, plain, closed, slot };
+        let inbound = Inbound {
+            peer,
+            connection,
+            protocol,
+            relayed: path.relayed,
+            stream,
+            plain,
+            closed,
+            slot,
+            until: None,
+            progress_timeout: None,
+        };
         self.events.push_back(Event::Inbound(inbound));
     }
 

@@ -81,4 +81,22 @@ pub struct Inbound {
     pub(crate) plain: bool,
     pub(crate) closed: CancellationToken,
     pub(crate) slot: Slot,
+    pub(crate) until: Option<CancellationToken>,
+    /// `None`: as configured.
+    pub(crate) progress_timeout: Option<Option<Duration>>,
+}
+
+impl Inbound {
+    /// Drops the dialog wherever it is once `token` is cancelled; it then finishes with
+    /// [`crate::DialogError::Cancelled`].
+    pub fn until(mut self, token: CancellationToken) -> Self {
+        self.until = Some(token);
+        self
+    }
+
+    /// How long this dialog may go without a byte read or written; `None`: for ever.
+    pub fn progress_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.progress_timeout = Some(timeout);
+        self
+    }
 }

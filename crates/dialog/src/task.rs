@@ -55,11 +55,7 @@ where
         };
         run(opened, progress_timeout, dialog).await
     };
-    select! {
-        biased;
-        () = cancelled(until) => Err(DialogError::Cancelled),
-        outcome = work => outcome,
-    }
+    unless_cancelled(until, work).await
 }
 
 /// Accepts the substream, then runs the dialog on it.
@@ -74,13 +70,17 @@ where
     F: FnOnce(Stream) -> Fut,
     Fut: Future<Output = T>,
 {
-    if !plain {
-        match timeout(limits.open_timeout, say(&mut substream, ACCEPTED)).await {
-            Ok(said) => said.map_err(|e| DialogError::Io(Arc::new(e)))?,
-            Err(_) => return Err(DialogError::Stalled),
+    let Limits { open_timeout, progress_timeout, until } = limits;
+    let work = async {
+        if !plain {
+            match timeout(open_timeout, say(&mut substream, ACCEPTED)).await {
+                Ok(said) => said.map_err(|e| DialogError::Io(Arc::new(e)))?,
+                Err(_) => return Err(DialogError::Stalled),
+            }
         }
-    }
-    run(wrap(substream), limits.progress_timeout, dialog).await
+        run(wrap(substream), progress_timeout, dialog).await
+    };
+    unless_cancelled(until, work).await
 }
 
 /// Tells the remote that there is no room for its dialog.
@@ -132,10 +132,20 @@ async fn refused_unseen(tally: &Tally, closed: &CancellationToken) -> bool {
     }
 }
 
-async fn cancelled(until: Option<CancellationToken>) {
-    match until {
-        Some(token) => token.cancelled().await,
-        None => pending().await,
+async fn unless_cancelled<T>(
+    until: Option<CancellationToken>,
+    work: impl Future<Output = Result<T, DialogError>>,
+) -> Result<T, DialogError> {
+    let cancelled = async {
+        match until {
+            Some(token) => token.cancelled().await,
+            None => pending().await,
+        }
+    };
+    select! {
+        biased;
+        () = cancelled => Err(DialogError::Cancelled),
+        outcome = work => outcome,
     }
 }
 
