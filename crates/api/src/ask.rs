@@ -1,13 +1,22 @@
 //! A question on its way to the one who can answer it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
 };
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{Feed, Feeding, LinkError, Method};
+
+/// Where the answer to a question arrives.
+pub type Answer<M> = oneshot::Receiver<Result<<M as Method>::Reply, <M as Method>::Error>>;
+
+/// The door through which the answer to a question goes.
+pub type Door<M> = oneshot::Sender<Result<<M as Method>::Reply, <M as Method>::Error>>;
 
 /// A request together with the door its answer goes through.
 ///
@@ -17,13 +26,13 @@ use crate::{Feed, Feeding, LinkError, Method};
 pub struct Ask<M: Method> {
     /// What is asked.
     pub request: M,
-    reply: oneshot::Sender<Result<M::Reply, M::Error>>,
+    reply: Door<M>,
 }
 
 impl<M: Method> Ask<M> {
     /// A question and the receiver of its answer.
     #[must_use]
-    pub fn new(request: M) -> (Self, oneshot::Receiver<Result<M::Reply, M::Error>>) {
+    pub fn new(request: M) -> (Self, Answer<M>) {
         let (reply, answer) = oneshot::channel();
         (Self { request, reply }, answer)
     }
@@ -34,7 +43,7 @@ impl<M: Method> Ask<M> {
     }
 
     /// Separates the request from the door of its answer.
-    pub fn split(self) -> (M, oneshot::Sender<Result<M::Reply, M::Error>>) {
+    pub fn split(self) -> (M, Door<M>) {
         (self.request, self.reply)
     }
 
@@ -42,6 +51,11 @@ impl<M: Method> Ask<M> {
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.reply.is_closed()
+    }
+
+    /// Ready once the caller has gone; wakes the task of `cx` when that happens.
+    pub fn poll_cancelled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.reply.poll_closed(cx)
     }
 }
 

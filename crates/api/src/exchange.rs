@@ -462,11 +462,13 @@ impl Failure for ExchangeError {
     }
 
     fn is_refusal(&self) -> bool {
-        match self {
-            Self::Refused { .. } | Self::NoListener { .. } | Self::NoResponder { .. } => true,
-            Self::Busy { .. } => true,
-            _ => false,
-        }
+        matches!(
+            self,
+            Self::Refused { .. }
+                | Self::NoListener { .. }
+                | Self::NoResponder { .. }
+                | Self::Busy { .. }
+        )
     }
 
     fn is_timeout(&self) -> bool {

@@ -16,7 +16,7 @@ pub mod node;
 pub mod peers;
 pub mod pubsub;
 
-pub use ask::{Ask, Open, Sink};
+pub use ask::{Answer, Ask, Door, Open, Sink};
 pub use contract::{Command, Feed, Method, Visitor, visit};
 pub use events::{Feeding, Stream};
 pub use failure::{Failure, LinkError};

@@ -71,6 +71,11 @@ impl Peers {
     /// [`PeersError::TimedOut`] after 10 s, [`PeersError::Unsupported`], and those of
     /// [`Peers::connect_to`].
     pub async fn ping(&self, peer: PeerId) -> Result<Pong, PeersError> {
+        match self.link.call(Ping { peer }).await {
+            Err(PeersError::NotConnected { .. }) => {}
+            answered => return answered,
+        }
+        self.connect_to(peer).await?;
         self.link.call(Ping { peer }).await
     }
 

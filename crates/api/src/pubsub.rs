@@ -27,13 +27,11 @@ impl Pubsub {
     }
 
     /// Publishes up to [`MAX_MESSAGE_BYTES`]. Returns when the message is queued for at least one
-    /// peer. A message whose topic and bytes were published within the last two minutes is a
-    /// duplicate, on this node and everywhere else.
+    /// peer.
     ///
     /// # Errors
     /// [`PubsubError::NoPeers`] when nobody who subscribed is connected,
-    /// [`PubsubError::Busy`] when all queues are full, [`PubsubError::TooLarge`],
-    /// [`PubsubError::Duplicate`].
+    /// [`PubsubError::Busy`] when all queues are full, [`PubsubError::TooLarge`].
     pub async fn publish(
         &self,
         topic: Topic,
@@ -206,7 +204,7 @@ pub enum Verdict {
 /// A published message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Published {
-    /// Hash of topic and bytes, hexadecimal.
+    /// Hash of the signer, its sequence number, the topic and the bytes, hexadecimal.
     pub id: String,
 }
 
@@ -281,12 +279,6 @@ pub enum PubsubError {
         /// The topic.
         topic: Topic,
     },
-    /// The same bytes were published on the topic a moment ago.
-    #[error("the same message was published on {topic:?} within the last two minutes")]
-    Duplicate {
-        /// The topic.
-        topic: Topic,
-    },
     /// More bytes than a message may have.
     #[error(
         "the message has {bytes} bytes; the most is {max}: send a file or an exchange message instead"
@@ -344,7 +336,7 @@ impl Failure for PubsubError {
         match self {
             Self::Link(link) => link.is_retryable(),
             Self::NoPeers { .. } | Self::Busy { .. } => true,
-            Self::Duplicate { .. } | Self::TooLarge { .. } | Self::NotJson { .. } => false,
+            Self::TooLarge { .. } | Self::NotJson { .. } => false,
             Self::TooManyTopics { .. } | Self::ValidatorTaken { .. } => false,
             Self::TooLate { .. } | Self::Unpublishable { .. } => false,
         }

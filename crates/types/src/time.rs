@@ -27,7 +27,7 @@ impl UnixMillis {
     /// The system's wall clock; 0 if it stands before 1970.
     #[must_use]
     pub fn now() -> Self {
-        SystemTime::now().duration_since(UNIX_EPOCH).map_or(Self(0), |d| Self::from_duration(d))
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(Self(0), Self::from_duration)
     }
 
     fn from_duration(since_epoch: Duration) -> Self {

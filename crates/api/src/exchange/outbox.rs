@@ -89,7 +89,6 @@ impl Outbox {
     ///
     /// # Errors
     /// The message.
-    #[expect(clippy::result_large_err, reason = "the message goes back to its sender")]
     pub fn try_send(&self, mut message: Outgoing) -> Result<(), Outgoing> {
         message.room = match Arc::clone(&self.room).try_acquire_many_owned(size(&message)) {
             Ok(room) => Some(room),
