@@ -49,6 +49,20 @@ pub enum DialogError {
 }
 
 impl DialogError {
+    /// For a substream that broke before the dialog had it: often the first sign of a connection that
+    /// is about to be reported closed.
+    pub(crate) fn before_start(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::NotConnected
+            | io::ErrorKind::WriteZero => Self::Closed,
+            _ => Self::Io(Arc::new(error)),
+        }
+    }
+
     /// Whether the same dialog may succeed later without anybody changing code or configuration.
     pub fn is_retryable(&self) -> bool {
         match self {

@@ -181,3 +181,106 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<S> {
         Pin::new(&mut self.inner).poll_close(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::{DuplexStream, duplex};
+    use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
+
+    use super::*;
+
+    type Pipe = Compat<DuplexStream>;
+
+    /// The initiator's end and the raw other one; `room` bytes fit in each direction.
+    fn initiator(room: usize) -> (Gate<Pipe>, Pipe) {
+        let (near, far) = duplex(room);
+        (Gate::awaiting(near.compat()), far.compat())
+    }
+
+    /// Lets every spawned task run until it waits for something.
+    async fn settle() {
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn readers_do_not_see_the_status_byte() {
+        let (mut near, mut far) = initiator(64);
+        far.write_all(&[ACCEPTED, 5, 6]).await.unwrap();
+        far.close().await.unwrap();
+        let mut read = Vec::new();
+        near.read_to_end(&mut read).await.unwrap();
+        assert_eq!(read, [5, 6]);
+    }
+
+    #[tokio::test]
+    async fn busy_fails_reads_and_writes() {
+        let (mut near, mut far) = initiator(64);
+        far.write_all(&[BUSY]).await.unwrap();
+        for _ in 0..2 {
+            let error = near.read(&mut [0; 8]).await.unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        }
+        let error = near.write(&[0]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[tokio::test]
+    async fn an_end_before_the_status_byte_is_a_reset() {
+        let (mut near, far) = initiator(64);
+        drop(far);
+        let error = near.read(&mut [0; 8]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[tokio::test]
+    async fn another_status_byte_is_invalid() {
+        let (mut near, mut far) = initiator(64);
+        far.write_all(&[0x02]).await.unwrap();
+        let error = near.read(&mut [0; 8]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_has_no_room_learns_that_the_peer_is_busy() {
+        let (mut near, mut far) = initiator(4);
+        let writing = tokio::spawn(async move { near.write_all(&[0; 64]).await });
+        settle().await;
+        far.write_all(&[BUSY]).await.unwrap();
+        let error = writing.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[tokio::test]
+    async fn a_reader_is_woken_although_a_writer_looked_first() {
+        let (near, mut far) = initiator(4);
+        let (mut reader, mut writer) = near.split();
+        let writing = tokio::spawn(async move { writer.write_all(&[0; 64]).await });
+        settle().await;
+        let reading = tokio::spawn(async move {
+            let mut read = [0];
+            reader.read_exact(&mut read).await.map(|()| read)
+        });
+        settle().await;
+        far.write_all(&[ACCEPTED, 7]).await.unwrap();
+        assert_eq!(reading.await.unwrap().unwrap(), [7]);
+        far.read_exact(&mut [0; 64]).await.unwrap();
+        writing.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_writer_is_woken_although_a_reader_waits_for_the_answer() {
+        let (near, mut far) = initiator(4);
+        let (mut reader, mut writer) = near.split();
+        let reading = tokio::spawn(async move { reader.read(&mut [0]).await });
+        settle().await;
+        let writing = tokio::spawn(async move { writer.write_all(&[0; 64]).await });
+        settle().await;
+        far.write_all(&[BUSY]).await.unwrap();
+        for failed in [reading.await.unwrap().map(drop), writing.await.unwrap()] {
+            assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        }
+    }
+}

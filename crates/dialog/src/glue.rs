@@ -2,8 +2,6 @@
 
 use std::{
     convert::Infallible,
-    io,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -61,11 +59,14 @@ impl<T: Send + 'static> Dialogs<T> {
         // Each goes to the front of the line, so that the oldest is first again at the end.
         lost.sort_unstable_by(|a, b| b.cmp(a));
         for id in lost {
-            self.retry_or_fail(id, connection_id);
+            if let Some(wish) = self.settle(id, connection_id) {
+                self.retry_or_fail(id, connection_id, wish);
+            }
         }
         if last {
             self.slots.sweep();
         }
+        self.queue.stir(peer);
         self.wake();
     }
 
@@ -114,23 +115,18 @@ impl<T: Send + 'static> Dialogs<T> {
         connection: ConnectionId,
         error: StreamUpgradeError<Infallible>,
     ) {
-        let error = match error {
+        let why = |wish: &Wish| match error {
             StreamUpgradeError::Timeout => DialogError::OpenTimeout,
             StreamUpgradeError::Apply(never) => match never {},
             StreamUpgradeError::NegotiationFailed => {
-                if let Some(wish) = self.settle(id, connection) {
-                    let _ = wish.opened.send(Err(DialogError::Unsupported(wish.protocol)));
-                }
-                return;
+                DialogError::Unsupported(wish.protocol.clone())
             }
-            // Often the first sign of a connection that is about to be reported closed.
-            StreamUpgradeError::Io(error) if went_away(&error) => {
-                return self.retry_or_fail(id, connection);
-            }
-            StreamUpgradeError::Io(error) => DialogError::Io(Arc::new(error)),
+            StreamUpgradeError::Io(error) => DialogError::before_start(error),
         };
-        if let Some(wish) = self.settle(id, connection) {
-            let _ = wish.opened.send(Err(error));
+        let Some(wish) = self.settle(id, connection) else { return };
+        match why(&wish) {
+            DialogError::Closed => self.retry_or_fail(id, connection, wish),
+            error => drop(wish.opened.send(Err(error))),
         }
     }
 
@@ -166,12 +162,16 @@ impl<T: Send + 'static> Dialogs<T> {
         self.events.push_back(Event::Inbound(inbound));
     }
 
-    /// Takes the wish of a dialog that is being opened on this connection.
+    /// Takes the wish of a dialog that waits, or is being opened on this connection.
     fn settle(&mut self, id: DialogId, connection: ConnectionId) -> Option<Wish> {
         let entry = self.entries.get_mut(&id)?;
         let started = Stage::Started { connection: Some(connection) };
         match std::mem::replace(&mut entry.stage, started) {
             Stage::Opening { connection: on, wish } if on == connection => Some(wish),
+            Stage::Waiting(wish) => {
+                self.queue.remove(&entry.peer, id);
+                Some(wish)
+            }
             other => {
                 entry.stage = other;
                 None
@@ -182,28 +182,18 @@ impl<T: Send + 'static> Dialogs<T> {
     /// The substream could not be opened because `connection` went away: tries the next best one.
     ///
     /// Ends: a connection that is still up is given a second chance only once.
-    fn retry_or_fail(&mut self, id: DialogId, connection: ConnectionId) {
-        let Some(mut entry) = self.forget(id) else { return };
-        let mut wish = match entry.stage {
-            Stage::Waiting(wish) | Stage::Opening { wish, .. } => wish,
-            Stage::Started { .. } => {
-                self.entries.insert(id, entry);
-                return;
-            }
-        };
+    fn retry_or_fail(&mut self, id: DialogId, connection: ConnectionId, mut wish: Wish) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
         let peer = entry.peer;
-        let up = self.paths.get(&peer, connection).is_some();
-        let spent = up && wish.avoid.is_some();
+        let spent = wish.avoid.is_some() && self.paths.get(&peer, connection).is_some();
         let other = self.paths.best_but(&peer, Some(connection)).is_some();
         if wish.on.is_none() && !spent && other {
             wish.avoid = Some(connection);
             entry.stage = Stage::Waiting(wish);
             self.queue.push_front(peer, id);
         } else {
-            entry.stage = Stage::Started { connection: Some(connection) };
             let _ = wish.opened.send(Err(DialogError::Closed));
         }
-        self.entries.insert(id, entry);
     }
 
     /// Finished dialogs first, then new work: forward what comes, mapping only the event.
@@ -237,7 +227,7 @@ impl<T: Send + 'static> Dialogs<T> {
             let outcome = match joined {
                 Ok((_, outcome)) => outcome,
                 Err(error) if error.is_panic() => {
-                    tracing::error!(%peer, dialog = %id, "a dialog panicked");
+                    tracing::error!(%peer, dialog = %id, %error, "a dialog panicked");
                     Err(DialogError::Panicked)
                 }
                 // Nobody but `cancel` aborts, unless the runtime shuts down.
@@ -275,16 +265,4 @@ impl<T: Send + 'static> Dialogs<T> {
             self.links.has_room(connection).then_some((id, connection))
         })
     }
-}
-
-fn went_away(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::BrokenPipe
-            | io::ErrorKind::NotConnected
-            | io::ErrorKind::WriteZero
-    )
 }

@@ -90,3 +90,64 @@ impl Paths {
         self.peers.contains_key(peer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: usize) -> ConnectionId {
+        ConnectionId::new_unchecked(n)
+    }
+
+    fn best(paths: &Paths, peer: &PeerId) -> Option<ConnectionId> {
+        paths.best(peer).map(|path| path.connection)
+    }
+
+    #[test]
+    fn direct_goes_before_relayed_whatever_the_round_trip() {
+        let (mut paths, peer) = (Paths::default(), PeerId::random());
+        paths.established(peer, id(1), true);
+        paths.on_rtt(id(1), Duration::from_millis(1));
+        paths.established(peer, id(2), false);
+        assert_eq!(best(&paths, &peer), Some(id(2)));
+        paths.on_rtt(id(2), Duration::from_secs(1));
+        assert_eq!(best(&paths, &peer), Some(id(2)));
+    }
+
+    #[test]
+    fn the_lowest_round_trip_wins_then_the_known_then_the_oldest() {
+        let (mut paths, peer) = (Paths::default(), PeerId::random());
+        for n in [3, 1, 2] {
+            paths.established(peer, id(n), false);
+        }
+        assert_eq!(best(&paths, &peer), Some(id(1)));
+        paths.on_rtt(id(3), Duration::from_millis(9));
+        assert_eq!(best(&paths, &peer), Some(id(3)));
+        paths.on_rtt(id(2), Duration::from_millis(8));
+        assert_eq!(best(&paths, &peer), Some(id(2)));
+        assert_eq!(paths.best_but(&peer, Some(id(2))).map(|p| p.connection), Some(id(3)));
+    }
+
+    #[test]
+    fn only_the_first_direct_connection_after_relayed_ones_is_better() {
+        let (mut paths, peer) = (Paths::default(), PeerId::random());
+        assert_eq!(paths.established(peer, id(1), true), None);
+        assert_eq!(paths.established(peer, id(2), true), None);
+        let direct = Path { connection: id(3), relayed: false, rtt: None };
+        assert_eq!(paths.established(peer, id(3), false), Some(direct));
+        assert_eq!(paths.established(peer, id(4), false), None);
+        assert_eq!(paths.established(PeerId::random(), id(5), false), None);
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_peer_whose_last_connection_closed() {
+        let (mut paths, peer) = (Paths::default(), PeerId::random());
+        paths.established(peer, id(1), false);
+        paths.established(peer, id(2), false);
+        assert!(!paths.closed(id(1)));
+        assert_eq!(best(&paths, &peer), Some(id(2)));
+        assert!(paths.closed(id(2)));
+        assert!(!paths.is_connected(&peer));
+        assert!(paths.peers.is_empty() && paths.owners.is_empty());
+    }
+}

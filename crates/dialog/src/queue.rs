@@ -67,3 +67,52 @@ impl Queue {
         self.lines.get(peer).into_iter().flat_map(|line| line.ids.iter().copied())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes the first of each line that is ready, as long as there is one.
+    fn drain(queue: &mut Queue) -> Vec<u64> {
+        let mut order = Vec::new();
+        while let Some(peer) = queue.next_ready() {
+            let Some(id) = queue.line(&peer).next() else { continue };
+            queue.remove(&peer, id);
+            queue.stir(peer);
+            order.push(id.0);
+        }
+        order
+    }
+
+    #[test]
+    fn peers_take_turns_and_each_keeps_its_order() {
+        let (mut queue, a, b) = (Queue::default(), PeerId::random(), PeerId::random());
+        for id in 1..=3 {
+            queue.push_back(a, DialogId(id));
+        }
+        queue.push_back(b, DialogId(9));
+        queue.push_front(a, DialogId(0));
+        assert_eq!(drain(&mut queue), [0, 9, 1, 2, 3]);
+        assert!(queue.lines.is_empty());
+    }
+
+    #[test]
+    fn a_line_without_room_rests_until_it_is_stirred() {
+        let (mut queue, peer) = (Queue::default(), PeerId::random());
+        queue.push_back(peer, DialogId(1));
+        assert_eq!(queue.next_ready(), Some(peer));
+        assert_eq!(queue.next_ready(), None);
+        queue.stir(peer);
+        queue.stir(peer);
+        assert_eq!(drain(&mut queue), [1]);
+    }
+
+    #[test]
+    fn what_is_removed_leaves_nothing_behind() {
+        let (mut queue, peer) = (Queue::default(), PeerId::random());
+        queue.push_back(peer, DialogId(1));
+        queue.remove(&peer, DialogId(1));
+        assert_eq!(drain(&mut queue), []);
+        assert!(queue.lines.is_empty() && queue.ready.is_empty());
+    }
+}

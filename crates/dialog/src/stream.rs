@@ -50,6 +50,10 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    pub(crate) fn count(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
@@ -110,9 +114,7 @@ impl Stream {
         };
         let polled = poll(Pin::new(substream));
         match &polled {
-            Poll::Ready(Ok(done)) => {
-                self.tally.bytes.fetch_add(bytes(done) as u64, Ordering::Relaxed);
-            }
+            Poll::Ready(Ok(done)) => self.tally.count(bytes(done)),
             Poll::Ready(Err(_)) if substream.answer() == Answer::Busy => {
                 self.tally.busy.store(true, Ordering::Relaxed);
             }

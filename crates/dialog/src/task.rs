@@ -1,6 +1,6 @@
 //! The task around one dialog: waits for the substream, runs the dialog, watches the time.
 
-use std::{future::pending, io, sync::Arc, time::Duration};
+use std::{future::pending, io, time::Duration};
 
 use futures::AsyncWriteExt;
 use tokio::{
@@ -74,7 +74,7 @@ where
     let work = async {
         if !plain {
             match timeout(open_timeout, say(&mut substream, ACCEPTED)).await {
-                Ok(said) => said.map_err(|e| DialogError::Io(Arc::new(e)))?,
+                Ok(said) => said.map_err(DialogError::before_start)?,
                 Err(_) => return Err(DialogError::Stalled),
             }
         }
@@ -163,5 +163,43 @@ async fn stalled(tally: &Tally, timeout: Option<Duration>) {
         let now = tally.bytes();
         idle = if now == seen { idle + 1 } else { 0 };
         seen = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const TIMEOUT: Duration = Duration::from_secs(40);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dialog_without_progress_is_stalled_after_its_timeout() {
+        let started = Instant::now();
+        stalled(&Tally::default(), Some(TIMEOUT)).await;
+        assert_eq!(started.elapsed(), TIMEOUT);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_single_byte_now_and_then_is_progress() {
+        let tally = Tally::default();
+        let started = Instant::now();
+        let trickle = async {
+            for _ in 0..10 {
+                sleep(TIMEOUT - Duration::from_secs(1)).await;
+                tally.count(1);
+            }
+            Instant::now()
+        };
+        let ((), last) = futures::join!(stalled(&tally, Some(TIMEOUT)), trickle);
+        let idle = started.elapsed() - (last - started);
+        assert!(idle >= TIMEOUT && idle <= TIMEOUT * 5 / 4, "{idle:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_timeout_a_dialog_never_stalls() {
+        let waited = timeout(TIMEOUT * 1000, stalled(&Tally::default(), None)).await;
+        assert!(waited.is_err());
     }
 }
