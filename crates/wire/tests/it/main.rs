@@ -1,0 +1,6 @@
+//! The bytes: golden vectors, round trips and garbage.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod exchange;
+mod link;
