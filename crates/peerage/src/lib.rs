@@ -1,1 +1,15 @@
+//! What an application depends on: a [`Node`] in this process, or a handle on a daemon.
+//!
+//! Sits on top of everything. Feature `node` (default) builds nodes in this process; feature
+//! `remote` connects to a daemon. Invariant: both give the same [`Node`], with the same methods
+//! and the same errors, and `remote` alone compiles neither a swarm nor a database.
 
+#[cfg(feature = "remote")]
+pub mod remote;
+
+pub use peerage_api::{
+    Failure, Feeding, Link, LinkError, Node, Stream, discovery, exchange, node, peers, pubsub,
+    types,
+};
+#[cfg(feature = "remote")]
+pub use remote::{ConnectError, Remote};
