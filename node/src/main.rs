@@ -1,1 +1,109 @@
-fn main() {}
+//! The Peerage daemon and command line.
+//!
+//! `peerage up` runs a node; every other command speaks with it through [`peerage_api::Node`] over
+//! the Unix socket in its data directory. Sits on top of everything and holds no logic of the
+//! network. Follows `docs/contract.md`. Invariant: with `--json` stdout holds JSON and nothing
+//! else, and the exit code says how it went.
+
+mod cli;
+mod commands;
+mod config;
+mod connect;
+mod daemon;
+mod demo;
+mod dirs;
+mod failed;
+mod http;
+mod logs;
+mod output;
+mod shim;
+mod signals;
+mod up;
+
+use std::{future::Future, process::ExitCode, time::Duration};
+
+use clap::Parser;
+use tokio::runtime::{Builder, Runtime};
+
+use self::{
+    cli::{Cli, Client, Command},
+    commands::Context,
+    config::{Config, keys},
+    failed::{Exit, Failed, Reason},
+    output::Output,
+};
+
+/// How long work on other threads may take after the result is known.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(100);
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let out = Output { json: cli.global.json, quiet: cli.global.quiet };
+    let context = Context { global: &cli.global, out };
+    let outcome = match cli.command {
+        Command::Up(flags) => up(context, &flags),
+        Command::Client(command) => client(context, command),
+    };
+    match outcome {
+        Ok(()) | Err(Failed::BrokenPipe) => ExitCode::SUCCESS,
+        Err(Failed::Reported(exit)) => exit.into(),
+        Err(Failed::Because(reason)) => {
+            out.failed(&reason);
+            reason.exit.into()
+        }
+    }
+}
+
+/// Runs the daemon, on as many threads as it is told.
+fn up(context: Context<'_>, flags: &config::Flags) -> Result<(), Failed> {
+    let config = Config::load(context.global.config.as_deref(), flags)?;
+    let _logs = logs::daemon(&config, context.global.verbose)?;
+    block_on(config.number(&keys::THREADS), up::run(context, &config))
+}
+
+/// Runs any other command; ctrl-C ends it with the code that scripts expect.
+fn client(context: Context<'_>, command: Client) -> Result<(), Failed> {
+    logs::client(context.global.verbose);
+    block_on(1, async {
+        tokio::select! {
+            outcome = commands::run(command, context) => outcome,
+            interrupted = signals::interrupt() => {
+                interrupted?;
+                Err(Failed::Reported(Exit::Interrupted))
+            }
+        }
+    })
+}
+
+fn block_on(threads: usize, work: impl Future<Output = Result<(), Failed>>) -> Result<(), Failed> {
+    // One thread saves the wake-ups between two, which cost more than a second one brings.
+    let runtime: Runtime = match threads {
+        0 | 1 => Builder::new_current_thread().enable_all().build()?,
+        threads => Builder::new_multi_thread().worker_threads(threads).enable_all().build()?,
+    };
+    let outcome = runtime.block_on(work);
+    // A thread that reads a terminal never ends by itself.
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+    outcome
+}
+
+/// Prints help or what is wrong with the command line.
+fn usage(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    if !error.use_stderr() {
+        return ExitCode::SUCCESS;
+    }
+    if std::env::args_os().any(|arg| arg == "--json") {
+        let text = error.to_string();
+        let first = text.lines().next().unwrap_or_default();
+        let message = first.strip_prefix("error: ").unwrap_or(first);
+        if let Failed::Because(reason) = Failed::new(Exit::Usage, "usage", message) {
+            let out = Output { json: true, quiet: true };
+            let _ = out.line(&Reason::to_json(&reason));
+        }
+    }
+    Exit::Usage.into()
+}

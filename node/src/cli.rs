@@ -1,0 +1,242 @@
+//! The command line: one tree that parsing, help, completions and man pages come from.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    commands::{bench, config, discovery, exchange, man, peers, pubsub},
+    config::Flags,
+};
+
+/// Nodes that find each other, stay connected and talk, without servers.
+#[derive(Debug, Parser)]
+#[command(
+    name = "peerage",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  peerage up                           run a node here; end it with ctrl-C
+  peerage status                       from another shell: how it fares
+  peerage connect /ip4/192.0.2.7/tcp/4001
+  peerage sub news                     and elsewhere: peerage pub news 'hello'
+  peerage demo                         see three nodes talk, without any setup
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 no daemon running, 4 timed out, 5 refused by the
+other side, 130 interrupted."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Data directory of the node [default: the XDG data directory]
+    #[arg(long, global = true, value_name = "DIR", env = "PEERAGE_DATA", hide_env_values = true)]
+    pub(crate) data: Option<PathBuf>,
+    /// Configuration file [default: peerage/config.toml in the XDG config directory]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "PEERAGE_CONFIG",
+        hide_env_values = true
+    )]
+    pub(crate) config: Option<PathBuf>,
+    /// Results as JSON: one value, or one object a line for streams
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// No messages other than errors
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// How long to wait for an answer
+    #[arg(
+        long,
+        global = true,
+        value_name = "SECONDS",
+        default_value = "30",
+        value_parser = positive,
+        allow_negative_numbers = true
+    )]
+    pub(crate) timeout: f64,
+    /// No progress on stderr
+    #[arg(long, global = true)]
+    pub(crate) no_progress: bool,
+    /// Log more; repeat for still more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// A number of seconds that is more than nothing and less than a year.
+pub(crate) fn positive(text: &str) -> Result<f64, String> {
+    let range = 0.001..=31_536_000.0;
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| "expected a number of seconds, 0.001 or more".to_owned())
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a node in this terminal until it is stopped
+    #[command(after_help = "\
+Examples:
+  peerage up
+  peerage up --listen /ip4/0.0.0.0/tcp/4001 --bootstrap /ip4/192.0.2.7/tcp/4001/p2p/12D3KooW…
+  peerage up --json --metrics 127.0.0.1:9464 --log-file peerage.log
+
+Ends on ctrl-C, SIGTERM or `peerage stop`; a second ctrl-C ends it at once. With --json one line
+on stdout says when it is ready. Every option is also a key of the configuration file and an
+environment variable: see `peerage config show --origin`.")]
+    Up(Flags),
+    #[command(flatten)]
+    Client(Client),
+}
+
+/// Everything that does not become a daemon.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Client {
+    /// Watch three nodes in this process find each other and talk
+    #[command(after_help = "Needs no daemon, no network and no files; exits 0 if all went well.")]
+    Demo,
+    /// How the node fares: addresses, peers, reachability, memory
+    Status,
+    /// The identity of the node
+    Id,
+    /// Check what commonly keeps a node from being found and reached; exits 1 if anything fails
+    Doctor,
+    /// Stop the node and wait until it is gone
+    Stop,
+    /// Who is connected and known; block, allow and protect lists
+    #[command(after_help = "\
+Examples:
+  peerage peers
+  peerage peers show 12D3KooW…
+  peerage peers block 12D3KooW…")]
+    Peers(peers::Args),
+    /// Connect to an address or a known peer
+    #[command(after_help = "\
+Examples:
+  peerage connect /ip4/192.0.2.7/tcp/4001
+  peerage connect /ip4/192.0.2.7/udp/4001/quic-v1/p2p/12D3KooW…   only if that peer answers
+  peerage connect 12D3KooW…                                       at its known addresses")]
+    Connect {
+        /// A multiaddress or a peer id
+        #[arg(value_name = "ADDR|PEER", value_parser = peers::Target::parse)]
+        target: peers::Target,
+    },
+    /// Close all connections to a peer
+    Disconnect {
+        /// Peer id
+        #[arg(value_parser = peers::peer)]
+        peer: peerage_api::types::PeerId,
+    },
+    /// Measure round trips to a peer; connects first if need be
+    #[command(after_help = "Example: peerage ping 12D3KooW… -c 10 --interval 0.2")]
+    Ping(peers::Ping),
+    /// Announce this node under a namespace until the node stops; anyone in the network can read it
+    #[command(after_help = "Example: peerage announce chess    then elsewhere: peerage find chess")]
+    Announce(discovery::Announce),
+    /// Look for nodes that announce a namespace
+    Find {
+        /// The namespace
+        namespace: peerage_api::types::Namespace,
+    },
+    /// Look for the addresses of a peer
+    Resolve {
+        /// Peer id
+        #[arg(value_parser = peers::peer)]
+        peer: peerage_api::types::PeerId,
+    },
+    /// Publish a message on a topic
+    #[command(after_help = "\
+Examples:
+  peerage pub news 'hello'
+  date | peerage pub news")]
+    Pub(pubsub::Publish),
+    /// Print the messages of topics as they come
+    #[command(after_help = "\
+Examples:
+  peerage sub news weather
+  peerage sub news --count 1 --json    one message as a line of JSON, then exit")]
+    Sub(pubsub::Subscribe),
+    /// Topics that this node or its peers subscribed to
+    Topics,
+    /// Typed messages between connected nodes
+    #[command(after_help = "\
+Examples:
+  peerage exchange listen chat               and elsewhere:
+  peerage exchange send 12D3KooW… chat 'hello'
+  peerage exchange respond time -- 'noon'    and elsewhere:
+  peerage exchange request 12D3KooW… time")]
+    Exchange(exchange::Args),
+    /// Measure throughput and latency
+    Bench(bench::Args),
+    /// The configuration of the daemon
+    Config(config::Args),
+    /// Print completions for a shell
+    #[command(
+        after_help = "Example: peerage completions bash > ~/.local/share/bash-completion/completions/peerage"
+    )]
+    Completions {
+        /// Which
+        shell: clap_complete::Shell,
+    },
+    /// Print or write the man pages
+    #[command(hide = true)]
+    Man(man::Args),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[test]
+    fn the_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_of_up_become_values_of_their_keys() {
+        let line = "peerage up --listen /ip4/127.0.0.1/tcp/0 --listen /ip6/::1/tcp/0 --no-kad \
+                    --local-only --max-peers 9 --json --timeout 0.5";
+        let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+        assert!(cli.global.json && (cli.global.timeout - 0.5).abs() < 1e-9);
+        let Command::Up(flags) = cli.command else { panic!("not up") };
+        let given: Vec<_> =
+            flags.0.iter().map(|(key, value)| format!("{}={value}", key.path())).collect();
+        assert_eq!(
+            given,
+            [
+                r#"listen.addresses=["/ip4/127.0.0.1/tcp/0", "/ip6/::1/tcp/0"]"#,
+                "discovery.kad=false",
+                "discovery.local_only=true",
+                "limits.max_peers=9",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_value_out_of_shape_is_a_usage_error_that_says_what_is_expected() {
+        for (line, expected) in [
+            ("up --max-peers 0", "a whole number from 1"),
+            ("up --profile king", "one of peer, relay, bootstrap"),
+            ("up --listen nowhere", "a list of multiaddresses"),
+            ("ping nobody", "peer id"),
+            ("connect nobody", "starts with /"),
+            ("status --timeout -1", "number of seconds"),
+        ] {
+            let line = std::iter::once("peerage").chain(line.split(' '));
+            let error = Cli::try_parse_from(line).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+    }
+}

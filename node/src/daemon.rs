@@ -1,0 +1,71 @@
+//! The node of this process and its control API: the one place that knows how they are started.
+
+use std::{net::ToSocketAddrs, path::Path};
+
+use crate::shim::{Profile, Running, Settings};
+use peerage_api::Node;
+use peerage_rpc::{Config as RpcConfig, Server};
+
+use crate::{
+    config::{Config, keys},
+    failed::{Exit, Failed},
+};
+
+/// What the configuration means for a node in `data`.
+pub(crate) fn settings(config: &Config, data: &Path) -> Result<Settings, Failed> {
+    let network = config.text(&keys::NETWORK).parse();
+    Ok(Settings {
+        data: Some(data.to_owned()),
+        network: network.map_err(|e| Failed::new(Exit::Failed, "bad_config", e))?,
+        network_key: config.optional(&keys::NETWORK_KEY).map(Into::into),
+        profile: match config.text(&keys::PROFILE) {
+            "relay" => Profile::Relay,
+            "bootstrap" => Profile::Bootstrap,
+            _ => Profile::Peer,
+        },
+        listen: config.list(&keys::LISTEN),
+        external: config.list(&keys::EXTERNAL),
+        bootstrap: config.list(&keys::BOOTSTRAP),
+        protected: config.list(&keys::PROTECTED),
+        mdns: config.bool(&keys::MDNS),
+        kad: config.bool(&keys::KAD),
+        local_only: config.bool(&keys::LOCAL_ONLY),
+        max_peers: config.number(&keys::MAX_PEERS),
+        max_connections_per_ip: config.number(&keys::MAX_PER_IP),
+        max_memory_bytes: config.number(&keys::MAX_MEMORY_MB) << 20,
+        agent: config.text(&keys::AGENT).to_owned(),
+    })
+}
+
+/// Starts a node in this process.
+pub(crate) async fn start(settings: Settings) -> Result<Running, Failed> {
+    crate::shim::start(settings).await.map_err(|e| Failed::new(Exit::Failed, "start", e))
+}
+
+/// Starts the control API: a Unix socket in `data`, and TCP if configured.
+pub(crate) async fn serve(node: Node, config: &Config, data: &Path) -> Result<Server, Failed> {
+    let mut rpc = RpcConfig::in_data_dir(data);
+    if let Some(listen) = config.optional(&keys::RPC) {
+        let resolved = listen.to_socket_addrs().ok().and_then(|mut addresses| addresses.next());
+        rpc.tcp = Some(resolved.ok_or_else(|| {
+            let problem = format!("`rpc.listen`: {listen} is not an address of this machine");
+            Failed::new(Exit::Failed, "bad_config", problem)
+        })?);
+    }
+    Server::start(node, rpc).await.map_err(|e| Failed::new(Exit::Failed, "rpc", e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Flags;
+
+    #[test]
+    fn the_defaults_are_those_of_the_library() {
+        let config = Config::of(None, &[], &Flags::default()).unwrap();
+        let mut settings = settings(&config, Path::new("data")).unwrap();
+        settings.data = None;
+        let json = |settings| serde_json::to_value(settings).unwrap();
+        assert_eq!(json(settings), json(Settings::default()));
+    }
+}

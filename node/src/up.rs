@@ -1,0 +1,135 @@
+//! `up`: a node from its start to its stop.
+
+use std::{path::Path, time::Duration};
+
+use crate::shim::Running;
+use peerage_api::types::{Multiaddr, PeerId};
+use serde::Serialize;
+
+use crate::{
+    commands::Context,
+    config::{Config, keys},
+    connect, daemon,
+    failed::{Exit, Failed},
+    http::Http,
+    output::Table,
+    signals::StopSignals,
+};
+
+/// Time for connections to close and the store to be flushed.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The ready line of the contract.
+#[derive(Debug, Serialize)]
+struct Ready<'a> {
+    event: &'static str,
+    peer_id: PeerId,
+    listen: &'a [Multiaddr],
+    data: &'a Path,
+    rpc: String,
+    metrics: Option<String>,
+}
+
+/// Runs a node until a signal, `peerage stop` or its own end.
+pub(crate) async fn run(context: Context<'_>, config: &Config) -> Result<(), Failed> {
+    let mut signals = StopSignals::new()?;
+    let data = connect::data_dir(context.global)?;
+    let running = daemon::start(daemon::settings(config, &data)?).await?;
+    let served = serve(context, config, &data, &running).await;
+    let (server, http) = match served {
+        Ok(served) => served,
+        Err(failed) => {
+            stop(&mut signals, running, None).await?;
+            return Err(failed);
+        }
+    };
+    tokio::select! {
+        signal = signals.next() => tracing::info!(signal, "stopping"),
+        () = running.ended() => {}
+    }
+    drop(http);
+    stop(&mut signals, running, Some(server)).await
+}
+
+type Served = (peerage_rpc::Server, Option<Http>);
+
+/// Starts what others ask the node through, and tells that it is ready.
+async fn serve(
+    context: Context<'_>,
+    config: &Config,
+    data: &Path,
+    running: &Running,
+) -> Result<Served, Failed> {
+    let node = &running.node;
+    let server = daemon::serve(node.clone(), config, data).await?;
+    let http = match config.optional(&keys::METRICS) {
+        Some(listen) => Some(Http::start(node.clone(), listen).await.map_err(|e| {
+            let problem = format!("cannot listen on {listen} for metrics: {e}");
+            Failed::new(Exit::Failed, "metrics", problem)
+        })?),
+        None => None,
+    };
+    let ready = Ready {
+        event: "ready",
+        peer_id: node.id().await?.peer_id,
+        listen: &running.listen,
+        data,
+        rpc: server.endpoints().to_string(),
+        metrics: http.as_ref().map(|http| format!("http://{}", http.address)),
+    };
+    match context.out.result(&ready, banner) {
+        // Whoever wanted to read it has gone; the node was asked for all the same.
+        Err(Failed::BrokenPipe) => {}
+        outcome => outcome?,
+    }
+    Ok((server, http))
+}
+
+fn banner(ready: &Ready<'_>) -> String {
+    let mut table = Table::plain();
+    let mut row = |name: &str, value: String| table.row([name.to_owned(), value]);
+    row("peer id", ready.peer_id.to_string());
+    let mut name = "listening";
+    for address in ready.listen {
+        row(name, address.to_string());
+        name = "";
+    }
+    row("data", ready.data.display().to_string());
+    row("control", ready.rpc.clone());
+    if let Some(metrics) = &ready.metrics {
+        row("metrics", format!("{metrics}/metrics"));
+    }
+    let how = match ready.listen.first() {
+        Some(address) => format!("Others connect with: peerage connect {address}\n"),
+        None => String::new(),
+    };
+    format!("The node is up.\n\n{table}\n{how}Stop it with ctrl-C or `peerage stop`.")
+}
+
+/// Stops everything within a bounded time; a second signal ends the process at once.
+async fn stop(
+    signals: &mut StopSignals,
+    running: Running,
+    server: Option<peerage_rpc::Server>,
+) -> Result<(), Failed> {
+    // It may have begun to stop by itself.
+    let _ = running.node.stop().await;
+    let stopped = async {
+        let server = async {
+            if let Some(server) = server {
+                server.stop().await;
+            }
+        };
+        tokio::join!(running.stopped(), server);
+    };
+    tokio::select! {
+        signal = signals.next() => {
+            tracing::warn!(signal, "ended before it had stopped");
+            Err(Failed::Reported(Exit::Interrupted))
+        }
+        outcome = tokio::time::timeout(STOP_TIMEOUT, stopped) => outcome.map_err(|_| {
+            let problem = format!("the node did not stop within {} s", STOP_TIMEOUT.as_secs());
+            Failed::new(Exit::Failed, "stop", problem)
+        }),
+    }
+}
