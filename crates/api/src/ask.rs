@@ -142,6 +142,12 @@ impl<T> Sink<T> {
         self.queue.try_send(Feeding::Item(item))
     }
 
+    /// Whether the next item would be delivered rather than missed.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.queue.capacity() > 0
+    }
+
     /// Whether the reader is gone.
     #[must_use]
     pub fn is_closed(&self) -> bool {
