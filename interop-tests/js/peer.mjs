@@ -1,6 +1,7 @@
 // A js-libp2p node that is steered by JSON lines, see ../README.md for the protocol.
 import './polyfill.mjs'
 import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { quic } from '@chainsafe/libp2p-quic'
 import { gossipsub } from '@libp2p/gossipsub'
@@ -115,6 +116,16 @@ async function identityOf (peer) {
   }
 }
 
+// A subscription can arrive before our own stream to the peer is open; `publish` then passes the
+// peer over in silence, and no event tells when that has ended.
+async function writable (topic, signal) {
+  const open = (peer) => pubsub.streamsOutbound.has(peer.toString())
+  while (!pubsub.getSubscribers(topic).every(open)) {
+    signal.throwIfAborted()
+    await sleep(20)
+  }
+}
+
 const commands = {
   async dial ({ addr }, signal) {
     const connection = await node.dial(multiaddr(addr), { signal })
@@ -127,7 +138,8 @@ const commands = {
     pubsub.subscribe(topic)
     return { event: 'joined', topic }
   },
-  async publish ({ topic, data }) {
+  async publish ({ topic, data }, signal) {
+    await writable(topic, signal)
     const { recipients } = await pubsub.publish(topic, new TextEncoder().encode(data))
     return { event: 'published', topic, recipients: recipients.map(String) }
   },

@@ -5,10 +5,15 @@ What the library cannot do, and what follows from it here:
 * It has no events for identify or for subscriptions and forgets the agent of a peer
   (https://github.com/libp2p/py-libp2p/blob/v0.8.1/libp2p/identity/update.py), so `Gossip` and
   `watch_identify` hook the two functions that learn of them.
+* Its QUIC streams (https://github.com/libp2p/py-libp2p/blob/v0.8.1/libp2p/transport/quic/stream.py)
+  lose data that arrives together with the end of a stream: `handle_stop_sending` closes both
+  directions when the other side only stops to listen, as rust-libp2p does with its identify
+  answer, and `read` looks at the buffer before it waits for the lock of the state. Unmended,
+  identify fails most of the time; `mend_quic_streams` keeps the wire as it is.
 * Its own agent is fixed to `py-libp2p/<version>`.
 * A published message goes to mesh members only
   (https://github.com/libp2p/py-libp2p/blob/v0.8.1/libp2p/pubsub/gossipsub.py, `_get_peers_to_send`),
-  so `publish` waits until the mesh has one.
+  and only over a stream of our own, so `publish` waits until there are both.
 """
 
 import argparse
@@ -29,6 +34,7 @@ from libp2p.peer.peerinfo import info_from_p2p_addr
 from libp2p.pubsub.gossipsub import GossipSub
 from libp2p.pubsub.pubsub import Pubsub
 from libp2p.tools.anyio_service import background_trio_service
+from libp2p.transport.quic.stream import QUICStream, StreamState
 
 COMMAND_TIMEOUT = 20.0
 IDENTIFY_TIMEOUT = 10.0
@@ -112,6 +118,31 @@ def watch_identify(identities):
         module.update_peerstore_from_identify = update
 
 
+def mend_quic_streams():
+    async def handle_stop_sending(stream, error_code):
+        stream._write_closed = True
+        stream._backpressure_event.set()
+        stream._state = StreamState.CLOSED if stream._read_closed else StreamState.WRITE_CLOSED
+        try:
+            stream._connection._quic.reset_stream(int(stream.stream_id), error_code)
+            await stream._connection._transmit()
+        except Exception as error:
+            print(f"no RESET_STREAM: {error!r}", file=sys.stderr)
+
+    unmended = QUICStream.read
+
+    async def read(stream, n=None):
+        try:
+            return await unmended(stream, n)
+        except Exception:
+            if stream._receive_buffer and not stream.is_reset():
+                return stream._extract_data_from_buffer(-1 if n is None else n)
+            raise
+
+    QUICStream.handle_stop_sending = handle_stop_sending
+    QUICStream.read = read
+
+
 class Peer:
     """The commands, by name."""
 
@@ -141,9 +172,9 @@ class Peer:
         emit("joined", topic=topic)
 
     async def publish(self, topic, data):
-        members = self.router.mesh.get(topic)
-        for peer in self.pubsub.peer_topics.get(topic, ()):
-            if members is not None and not members:
+        for peer in list(self.pubsub.peer_topics.get(topic, ())):
+            await self.pubsub.wait_for_peer(peer, timeout=COMMAND_TIMEOUT)
+            if self.router.mesh.get(topic) == set():
                 await self.pubsub.wait_for_mesh(peer, topic, timeout=COMMAND_TIMEOUT)
         await self.pubsub.publish(topic, data.encode())
         recipients = self.router.mesh.get(topic) or self.router.fanout.get(topic) or ()
@@ -191,6 +222,7 @@ async def obey(peer, line):
 async def serve(transport, topics, signing):
     identities = Identities()
     watch_identify(identities)
+    mend_quic_streams()
     listen = [multiaddr.Multiaddr(LISTEN[transport])]
     host = new_host(listen_addrs=listen)
     host.get_network().register_notifee(Connections(identities))

@@ -59,7 +59,7 @@ pub(crate) async fn gossip(kind: Kind, transport: Transport, dialler: Dialler) -
     let mut ours = node.stream(&["sub", TOPIC])?;
 
     it.subscribed(node.peer_id(), TOPIC).await?;
-    it.publish(TOPIC, "from afar").await?;
+    ensure!(it.publish(TOPIC, "from afar").await? > 0, "it was sent to nobody");
     let arrived = ours.wait_for("its message", |line| line["topic"] == TOPIC).await?;
     let expected = Message { from: it.peer_id().to_owned(), data: "from afar".into() };
     ensure!(Message::parse(&arrived)? == expected, "{arrived} instead of {expected:?}");
@@ -78,7 +78,7 @@ pub(crate) async fn unsigned_gossip(kind: Kind, transport: Transport) -> Result<
     };
     let mut ours = node.stream(&["sub", TOPIC])?;
     rogue.subscribed(node.peer_id(), TOPIC).await?;
-    ensure!(rogue.publish(TOPIC, "unsigned").await? > 0, "the rogue sent it to nobody");
+    ensure!(rogue.publish(TOPIC, "unsigned").await? > 0, "it was sent to nobody");
     // A pong and the end of the connection come after the message: it has been judged by then.
     rogue.ping(node.peer_id()).await?;
     let gone = rogue.peer_id().to_owned();
@@ -90,7 +90,7 @@ pub(crate) async fn unsigned_gossip(kind: Kind, transport: Transport) -> Result<
     };
     honest.dial(node.address(transport)?).await?;
     honest.subscribed(node.peer_id(), TOPIC).await?;
-    honest.publish(TOPIC, "signed").await?;
+    ensure!(honest.publish(TOPIC, "signed").await? > 0, "it was sent to nobody");
     ours.wait_for("the signed message", |line| line["data"] == "signed").await?;
     let delivered: Vec<&Value> = ours.untaken().collect();
     ensure!(delivered.is_empty(), "delivered without a signature: {delivered:?}");
