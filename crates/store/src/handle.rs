@@ -107,16 +107,18 @@ impl Store {
         Marks::new(self.clone())
     }
 
-    /// Returns once everything handed in before, through any clone, is durable.
+    /// Returns once everything handed in before, through any clone, is durable. Also the way to
+    /// wait after [`StoreError::Busy`]: when it returns the queue has room again.
     ///
     /// # Errors
     /// The first failure of an earlier write whose [`Pending`] was dropped, reported once;
-    /// [`StoreError::Busy`] the queue is full, try again; [`StoreError::Closed`].
+    /// [`StoreError::Busy`] hundreds of flushes are waiting already; [`StoreError::Closed`].
     ///
     /// # Cancel safety
     /// Dropping it changes nothing but that a failure may go unreported.
     pub async fn flush(&self) -> Result<(), StoreError> {
-        self.push(0, true, |_| Ok(())).await
+        let (job, pending) = job::flush(&self.0.queue);
+        self.push(Entry { job, bytes: 0, is_flush: true }, pending).await
     }
 
     /// Commits what was handed in, closes the file and ends the thread, whatever other clones
@@ -160,16 +162,12 @@ impl Store {
         T: Send + 'static,
         F: Fn(&WriteTransaction) -> Result<T, StoreError> + Send + 'static,
     {
-        self.push(bytes, false, apply)
+        let (job, pending) = job::write(&self.0.queue, apply);
+        self.push(Entry { job, bytes, is_flush: false }, pending)
     }
 
-    fn push<T, F>(&self, bytes: usize, is_flush: bool, apply: F) -> Pending<T>
-    where
-        T: Send + 'static,
-        F: Fn(&WriteTransaction) -> Result<T, StoreError> + Send + 'static,
-    {
-        let (job, pending) = job::write(&self.0.queue, apply);
-        match self.0.queue.push(Entry { job, bytes, is_flush }) {
+    fn push<T>(&self, entry: Entry, pending: Pending<T>) -> Pending<T> {
+        match self.0.queue.push(entry) {
             Ok(()) => pending,
             Err(error) => Pending::refuse(error),
         }

@@ -46,6 +46,24 @@ where
     }
 }
 
+struct Flush(oneshot::Sender<Result<(), StoreError>>);
+
+impl Job for Flush {
+    fn apply(&mut self, _: &WriteTransaction) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn settle(self: Box<Self>, outcome: Result<(), StoreError>) -> bool {
+        self.0.send(outcome).is_ok()
+    }
+}
+
+/// A job that does nothing, for the outcome of those before it.
+pub(crate) fn flush(queue: &Arc<Queue>) -> (Box<dyn Job>, Pending) {
+    let (reply, outcome) = oneshot::channel();
+    (Box::new(Flush(reply)), Pending(State::Waiting { outcome, queue: Some(queue.clone()) }))
+}
+
 /// A job and the future of what it returns.
 pub(crate) fn write<T, F>(queue: &Arc<Queue>, apply: F) -> (Box<dyn Job>, Pending<T>)
 where

@@ -39,6 +39,8 @@ mod open;
 mod queue;
 mod schema;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use book::{Book, BookSnapshot, List};

@@ -13,6 +13,10 @@ use crate::{StoreError, job::Job};
 /// [`MAX_QUEUED_BYTES`] of content. At 2,900 commits/s and [`MAX_BATCH`] writes each, 3 ms of work.
 pub const MAX_QUEUED: usize = 8 * 1024;
 
+/// Flushes that may wait beyond [`MAX_QUEUED`]: one who was told `Busy` can await the end of the
+/// jam. 256 × 100 bytes = 25 KiB.
+const MAX_FLUSHES: usize = 256;
+
 /// Bytes of keys and values that may wait: 8 MiB. One larger write is taken when nothing waits.
 pub const MAX_QUEUED_BYTES: usize = 8 << 20;
 
@@ -71,8 +75,10 @@ impl Queue {
         if state.closed {
             return Err(StoreError::Closed);
         }
-        let too_much = state.bytes.saturating_add(entry.bytes) > MAX_QUEUED_BYTES;
-        let full = state.entries.len() >= MAX_QUEUED || (too_much && !state.entries.is_empty());
+        let max_entries = if entry.is_flush { MAX_QUEUED + MAX_FLUSHES } else { MAX_QUEUED };
+        let too_much =
+            entry.bytes > 0 && state.bytes.saturating_add(entry.bytes) > MAX_QUEUED_BYTES;
+        let full = state.entries.len() >= max_entries || (too_much && !state.entries.is_empty());
         if full {
             // The thread may be waiting for the batch to grow; it cannot any more.
             state.hurry = true;
@@ -164,5 +170,91 @@ impl State {
         // What is left came while the queue held a full batch, so it is due as well.
         self.hurry = !self.entries.is_empty();
         batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nothing;
+
+    impl Job for Nothing {
+        fn apply(&mut self, _: &redb::WriteTransaction) -> Result<(), StoreError> {
+            Ok(())
+        }
+        fn settle(self: Box<Self>, _: Result<(), StoreError>) -> bool {
+            true
+        }
+    }
+
+    fn push(queue: &Queue, bytes: usize) -> Result<(), StoreError> {
+        queue.push(Entry { job: Box::new(Nothing), bytes, is_flush: false })
+    }
+
+    fn push_flush(queue: &Queue) -> Result<(), StoreError> {
+        queue.push(Entry { job: Box::new(Nothing), bytes: 0, is_flush: true })
+    }
+
+    fn batch(queue: &Queue) -> usize {
+        match queue.next() {
+            Next::Batch(batch) => batch.len(),
+            Next::Recover { .. } | Next::Stop => panic!("no batch was due"),
+        }
+    }
+
+    #[test]
+    fn a_queue_full_of_writes_is_busy_and_drained_in_whole_batches() {
+        let queue = Queue::default();
+        for _ in 0..MAX_QUEUED {
+            push(&queue, 0).unwrap();
+        }
+        assert!(matches!(push(&queue, 0), Err(StoreError::Busy)));
+        assert_eq!(batch(&queue), MAX_BATCH);
+        push(&queue, 0).unwrap();
+        assert_eq!(queue.length(), (MAX_QUEUED - MAX_BATCH + 1, 0));
+    }
+
+    #[test]
+    fn a_full_queue_still_takes_flushes_up_to_their_own_bound() {
+        let queue = Queue::default();
+        for _ in 0..MAX_QUEUED {
+            push(&queue, 0).unwrap();
+        }
+        for _ in 0..MAX_FLUSHES {
+            push_flush(&queue).unwrap();
+        }
+        assert!(matches!(push_flush(&queue), Err(StoreError::Busy)));
+    }
+
+    #[test]
+    fn a_queue_full_of_bytes_is_busy_but_a_larger_write_gets_its_turn() {
+        let queue = Queue::default();
+        push(&queue, MAX_QUEUED_BYTES * 2).unwrap();
+        assert!(matches!(push(&queue, 1), Err(StoreError::Busy)));
+        assert_eq!(batch(&queue), 1);
+        push(&queue, MAX_QUEUED_BYTES - 1).unwrap();
+        push(&queue, 1).unwrap();
+        assert!(matches!(push(&queue, 1), Err(StoreError::Busy)));
+        assert_eq!(queue.length(), (2, MAX_QUEUED_BYTES));
+    }
+
+    #[test]
+    fn a_batch_nobody_waits_for_collects_for_the_delay() {
+        let queue = Queue::default();
+        let begun = Instant::now();
+        push(&queue, 0).unwrap();
+        assert_eq!(batch(&queue), 1);
+        assert!(begun.elapsed() >= BATCH_DELAY);
+    }
+
+    #[test]
+    fn a_closed_queue_takes_nothing_and_gives_what_it_has() {
+        let queue = Queue::default();
+        push(&queue, 0).unwrap();
+        queue.close();
+        assert!(matches!(push(&queue, 0), Err(StoreError::Closed)));
+        assert_eq!(batch(&queue), 1);
+        assert!(matches!(queue.next(), Next::Stop));
     }
 }

@@ -68,3 +68,57 @@ fn set_version(txn: &WriteTransaction, version: u32) -> Result<(), TableError> {
     meta.insert(tables::SCHEMA_KEY, &version.to_be_bytes()[..])?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use redb::ReadableDatabase;
+
+    use super::*;
+    use crate::medium::Medium;
+
+    fn database() -> Database {
+        let database = Medium::memory().open().unwrap();
+        initialise(&database).unwrap();
+        database
+    }
+
+    fn current(database: &Database) -> u32 {
+        version(&database.begin_read().unwrap()).unwrap()
+    }
+
+    fn mark(txn: &WriteTransaction, value: &[u8]) -> Result<(), StoreError> {
+        txn.open_table(tables::MARKS)?.insert(&b"steps"[..], value)?;
+        Ok(())
+    }
+
+    const STEPS: [Migration; 3] =
+        [|txn| mark(txn, b"2"), |txn| mark(txn, b"3"), |txn| mark(txn, b"4")];
+
+    #[test]
+    fn every_step_from_the_files_version_on_is_taken_in_order() {
+        let database = database();
+        migrate_from(&database, 1, &STEPS[..2]).unwrap();
+        assert_eq!(current(&database), 3);
+        migrate_from(&database, 3, &STEPS).unwrap();
+        assert_eq!(current(&database), 4);
+        let txn = database.begin_read().unwrap();
+        assert_eq!(tables::get(&txn, tables::MARKS, b"steps").unwrap().as_deref(), Some(&b"4"[..]));
+    }
+
+    #[test]
+    fn a_step_that_fails_leaves_the_former_version() {
+        let database = database();
+        let steps: [Migration; 2] = [STEPS[0], |_| Err(StoreError::defect("no"))];
+        migrate_from(&database, 1, &steps).unwrap_err();
+        assert_eq!(current(&database), 1);
+        let txn = database.begin_read().unwrap();
+        assert_eq!(tables::get(&txn, tables::MARKS, b"steps").unwrap(), None);
+    }
+
+    #[test]
+    fn a_database_that_is_not_ours_counts_as_damaged() {
+        let database = Medium::memory().open().unwrap();
+        let error = version(&database.begin_read().unwrap()).unwrap_err();
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{error}");
+    }
+}

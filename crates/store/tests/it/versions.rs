@@ -1,0 +1,107 @@
+//! Files of other versions: older ones are read, newer ones refused.
+
+use std::{fs, path::Path};
+
+use bytes::Bytes;
+use libp2p_identity::PeerId;
+use peerage_store::{BookSnapshot, List, OpenError, Store};
+use redb::{Database, TableDefinition};
+
+use crate::{file, kept, open, runtime};
+
+const META: TableDefinition<&[u8], &[u8]> = TableDefinition::new("meta");
+
+fn peer(number: u8) -> PeerId {
+    PeerId::from_bytes(&[&[0, 0x24, 8, 1, 0x12, 0x20][..], &[number; 32]].concat()).unwrap()
+}
+
+fn expected() -> BookSnapshot {
+    BookSnapshot {
+        peers: vec![(peer(1), Bytes::from_static(b"one")), (peer(2), Bytes::from_static(b"two"))],
+        blocked: vec![peer(3)],
+        allowed: vec![peer(1)],
+        protected: vec![peer(2), peer(4)],
+    }
+}
+
+fn golden(version: u32) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/v{version}.redb"))
+}
+
+/// To be run by hand, once, when a version is finished; a golden file never changes after that.
+#[test]
+#[ignore = "writes the golden file of the present version"]
+fn write_the_golden_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let expected = expected();
+    runtime().block_on(async {
+        let store = open(dir.path());
+        store.book().put(expected.peers).await.unwrap();
+        for (list, peers) in [
+            (List::Blocked, expected.blocked),
+            (List::Allowed, expected.allowed),
+            (List::Protected, expected.protected),
+        ] {
+            for peer in peers {
+                store.book().set_listed(list, peer, true).await.unwrap();
+            }
+        }
+        store.marks().put("high", Bytes::from_static(b"42")).await.unwrap();
+        store.close().await.unwrap();
+        // Every close gives back more of the first megabyte.
+        for _ in 0..5 {
+            open(dir.path()).close().await.unwrap();
+        }
+    });
+    let target = golden(1);
+    assert!(!target.exists(), "{} exists and never changes", target.display());
+    fs::copy(file(dir.path()), target).unwrap();
+}
+
+#[test]
+fn a_file_of_version_1_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::copy(golden(1), file(dir.path())).unwrap();
+    let store = open(dir.path());
+    assert_eq!(store.book().load_blocking().unwrap(), expected());
+    assert_eq!(store.marks().get_blocking("high").unwrap().as_deref(), Some(&b"42"[..]));
+}
+
+/// A file of version 99; unclean as after `kill -9` if asked for.
+fn newer(dir: &Path, unclean: bool) -> Vec<u8> {
+    drop(open(dir));
+    let database = Database::open(file(dir)).unwrap();
+    let txn = database.begin_write().unwrap();
+    txn.open_table(META).unwrap().insert(&b"schema"[..], &99_u32.to_be_bytes()[..]).unwrap();
+    txn.commit().unwrap();
+    let open = fs::read(file(dir)).unwrap();
+    drop(database);
+    if unclean {
+        fs::write(file(dir), open).unwrap();
+    }
+    fs::read(file(dir)).unwrap()
+}
+
+fn is_refused(dir: &Path) {
+    let error = Store::open(dir).unwrap_err();
+    assert!(matches!(error, OpenError::TooNew { found: 99, known: 1, .. }), "{error:?}");
+    assert!(error.to_string().contains("version 99"), "{error}");
+    assert!(kept(dir).is_empty());
+}
+
+#[test]
+fn a_newer_file_is_refused_and_untouched() {
+    let dir = tempfile::tempdir().unwrap();
+    let before = newer(dir.path(), false);
+    is_refused(dir.path());
+    is_refused(dir.path());
+    assert_eq!(fs::read(file(dir.path())).unwrap(), before);
+}
+
+#[test]
+fn a_newer_file_that_needs_repair_is_repaired_but_still_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    newer(dir.path(), true);
+    is_refused(dir.path());
+    is_refused(dir.path());
+}
