@@ -13,3 +13,7 @@ pub use peerage_api::{
 };
 #[cfg(feature = "remote")]
 pub use remote::{ConnectError, Remote};
+#[cfg(feature = "node")]
+pub use peerage_net::{
+    KeyError, ListenError, Profile, Running, Settings, StartError, create_network_key, start,
+};

@@ -1,0 +1,124 @@
+//! Commands go to the one who answers them; one line each, and none waits.
+
+use std::time::Instant;
+
+use peerage_api::{
+    Command, Open,
+    node::{self, Events, Identity, NodeError, Reachability, Status},
+};
+
+use crate::{
+    doctor,
+    driver::Driver,
+    kad::Around,
+    metrics::{Figures, resident_bytes},
+};
+
+/// Readers of the node's own events.
+const MAX_READERS: usize = 256;
+
+impl Driver {
+    /// Takes a command; `None` when the last handle has gone.
+    pub(crate) fn on_command(&mut self, command: Option<Command>) {
+        let now = Instant::now();
+        let stack = self.swarm.behaviour_mut();
+        match command {
+            None => self.stopping = true,
+            Some(Command::Node(command)) => self.on_node_command(command),
+            Some(Command::Peers(command)) => {
+                if let Some(measure) = stack.peers.on_command(command, now) {
+                    stack.link.on_command(measure);
+                }
+            }
+            Some(Command::Pubsub(command)) => self.topics.on_command(&mut stack.gossip, command),
+            Some(Command::Discovery(command)) => self.on_discovery_command(command),
+            Some(Command::Exchange(command)) => stack.exchange.on_command(command, now),
+        }
+    }
+
+    fn on_node_command(&mut self, command: node::Command) {
+        match command {
+            node::Command::Id(ask) => ask.reply(Ok(self.identity())),
+            node::Command::GetStatus(ask) => ask.reply(Ok(self.status())),
+            node::Command::Doctor(ask) => ask.reply(Ok(doctor::examine(self))),
+            node::Command::Metrics(ask) => ask.reply(Ok(self.metrics.text(&self.figures()))),
+            node::Command::Stop(ask) => {
+                self.stopping = true;
+                ask.reply(Ok(()));
+            }
+            node::Command::Events(open) => self.open_events(open),
+        }
+    }
+
+    fn open_events(&mut self, open: Open<Events>) {
+        self.events.retain(|sink| !sink.is_closed());
+        if self.events.len() >= MAX_READERS {
+            return open.refuse(NodeError::Link(peerage_api::LinkError::Overloaded));
+        }
+        self.events.push(open.accept().1);
+    }
+
+    fn on_discovery_command(&mut self, command: peerage_api::discovery::Command) {
+        let local = self.local();
+        let stack = self.swarm.behaviour_mut();
+        let mdns = [&stack.mdns4, &stack.mdns6];
+        let mut seen = mdns.iter().filter_map(|mdns| mdns.as_ref()).map(|mdns| mdns.members());
+        let seen = seen.next().map(|first| seen.fold(first, usize::max));
+        let around = Around { kad: stack.kad.as_mut(), peers: &mut stack.peers, local };
+        self.discovery.on_command(around, command, seen);
+    }
+
+    fn identity(&self) -> Identity {
+        let key = self.public_key.encode_protobuf();
+        Identity { peer_id: self.local(), public_key: data_encoding::BASE64.encode(&key) }
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        let peers = &self.swarm.behaviour().peers;
+        let external: Vec<_> = self.swarm.external_addresses().cloned().collect();
+        Status {
+            peer_id: self.local(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s: self.started.elapsed().as_secs(),
+            peers: peers.connected_len(),
+            connections: peers.connections_len(),
+            listen: self.listen_addresses(),
+            reachability: match external.is_empty() {
+                true => Reachability::Unknown,
+                false => Reachability::Public,
+            },
+            external,
+            rss_bytes: resident_bytes(),
+            transfers_active: 0,
+            network: self.settings.network.clone(),
+            network_key: self.network_key,
+            data: self.settings.data.clone().unwrap_or_default(),
+        }
+    }
+
+    fn figures(&self) -> Figures {
+        let stack = self.swarm.behaviour();
+        let (exchange, pubsub, store) =
+            (stack.exchange.stats(), self.topics.stats(), self.store.stats());
+        Figures {
+            peers: stack.peers.connected_len() as u64,
+            connections: stack.peers.connections_len() as u64,
+            uptime_seconds: self.started.elapsed().as_secs(),
+            resident_bytes: resident_bytes(),
+            exchange_sent: exchange.sent,
+            exchange_received: exchange.received,
+            exchange_sent_bytes: exchange.sent_bytes,
+            exchange_received_bytes: exchange.received_bytes,
+            exchange_unheard: exchange.unheard,
+            pubsub_published: pubsub.published,
+            pubsub_accepted: pubsub.accepted,
+            pubsub_rejected: pubsub.rejected,
+            pubsub_ignored: pubsub.ignored,
+            pubsub_missed: pubsub.missed,
+            store_commits: store.commits,
+            store_operations: store.operations,
+            store_bytes: store.file_bytes,
+            store_queue: store.queued as u64,
+        }
+    }
+}

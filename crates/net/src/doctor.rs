@@ -1,0 +1,152 @@
+//! What commonly keeps a node from being found and reached, with remedies.
+
+use peerage_api::node::{Check, Verdict};
+
+use crate::{driver::Driver, lan};
+
+/// Looks at the node and says what is wrong with it.
+pub(crate) fn examine(driver: &mut Driver) -> Vec<Check> {
+    let status = driver.status();
+    let store = driver.store.stats();
+    let stack = driver.swarm.behaviour_mut();
+    let mdns = stack.mdns4.is_enabled() || stack.mdns6.is_enabled();
+    let kad_peers = stack
+        .kad
+        .as_mut()
+        .map(|kad| kad.kbuckets().map(|bucket| bucket.num_entries()).sum::<usize>());
+    let listen = status.listen.iter();
+    let (loopback, others): (Vec<_>, Vec<_>) = listen.partition(|a| is_loopback(a));
+    let quic = status.listen.iter().any(|a| a.to_string().contains("/quic-v1"));
+    vec![
+        listening(loopback.len(), others.len()),
+        transports(quic, status.network_key),
+        peers(status.peers, !driver.settings.bootstrap.is_empty(), mdns),
+        local_discovery(mdns, driver.settings.mdns),
+        dht(kad_peers),
+        reachability(&status.external, driver.settings.local_only),
+        storage(status.data.as_os_str().is_empty(), store.queued),
+        memory(status.rss_bytes, driver.settings.max_memory_bytes as u64),
+    ]
+}
+
+fn is_loopback(address: &libp2p::Multiaddr) -> bool {
+    let text = address.to_string();
+    text.starts_with("/ip4/127.") || text.starts_with("/ip6/::1/")
+}
+
+fn check(name: &str, verdict: Verdict, detail: impl Into<String>, remedy: &str) -> Check {
+    Check { name: name.into(), verdict, detail: detail.into(), remedy: remedy.into() }
+}
+
+fn listening(loopback: usize, others: usize) -> Check {
+    let remedy = "start with --listen /ip4/0.0.0.0/tcp/0, or without --listen";
+    match (loopback, others) {
+        (0, 0) => check("listening", Verdict::Fail, "on no address", remedy),
+        (n, 0) => {
+            let detail = format!("on {n} loopback addresses only; other machines cannot connect");
+            check("listening", Verdict::Warn, detail, remedy)
+        }
+        (_, n) => check("listening", Verdict::Ok, format!("on {n} addresses of this machine"), ""),
+    }
+}
+
+fn transports(quic: bool, network_key: bool) -> Check {
+    match (quic, network_key) {
+        (_, true) => {
+            check("transports", Verdict::Ok, "TCP only: the network key does not go over QUIC", "")
+        }
+        (true, false) => check("transports", Verdict::Ok, "TCP and QUIC", ""),
+        (false, false) => {
+            let remedy = "add --listen /ip4/0.0.0.0/udp/0/quic-v1: QUIC gets through more NATs";
+            check("transports", Verdict::Warn, "QUIC is not listened on", remedy)
+        }
+    }
+}
+
+fn peers(connected: usize, bootstrap: bool, mdns: bool) -> Check {
+    match (connected, bootstrap || mdns) {
+        (0, true) => {
+            let remedy =
+                "see that another node of the network runs, and its address and network name";
+            check("peers", Verdict::Fail, "nobody is connected", remedy)
+        }
+        (0, false) => {
+            let remedy = "name a node with --bootstrap ADDRESS or `peerage connect ADDRESS`";
+            check(
+                "peers",
+                Verdict::Fail,
+                "nobody is connected and there is no way to find anyone",
+                remedy,
+            )
+        }
+        (n, _) => check("peers", Verdict::Ok, format!("{n} connected"), ""),
+    }
+}
+
+fn local_discovery(runs: bool, wanted: bool) -> Check {
+    match (runs, wanted) {
+        (true, _) => check("mdns", Verdict::Ok, "looks for peers on the local network", ""),
+        (false, false) => check("mdns", Verdict::Ok, "switched off", ""),
+        (false, true) => {
+            let remedy = "see that UDP port 5353 and multicast are permitted on this machine";
+            check("mdns", Verdict::Warn, "cannot run here", remedy)
+        }
+    }
+}
+
+fn dht(peers: Option<usize>) -> Check {
+    match peers {
+        None => check("kademlia", Verdict::Ok, "switched off", ""),
+        Some(0) => {
+            let remedy =
+                "connect to a node that serves the DHT, such as one with --profile bootstrap";
+            check("kademlia", Verdict::Warn, "no peer in the routing table", remedy)
+        }
+        Some(n) => check("kademlia", Verdict::Ok, format!("{n} peers in the routing table"), ""),
+    }
+}
+
+fn reachability(external: &[libp2p::Multiaddr], local_only: bool) -> Check {
+    let public = external.iter().filter(|a| !lan::is_local(a)).count();
+    match (public, local_only) {
+        (_, true) => check("reachability", Verdict::Ok, "local networks only, as asked", ""),
+        (0, false) => {
+            let remedy = "if a port is forwarded to this machine, name it with --external ADDRESS";
+            let detail = "no external address is known; nodes elsewhere may not get through";
+            check("reachability", Verdict::Warn, detail, remedy)
+        }
+        (n, false) => check("reachability", Verdict::Ok, format!("{n} external addresses"), ""),
+    }
+}
+
+fn storage(none: bool, queue: usize) -> Check {
+    match (none, queue) {
+        (true, _) => check(
+            "store",
+            Verdict::Warn,
+            "nothing is kept",
+            "start with --data DIR to keep identity and peers",
+        ),
+        (false, 0..=100) => check("store", Verdict::Ok, "open", ""),
+        (false, n) => check(
+            "store",
+            Verdict::Warn,
+            format!("{n} writes wait for the disk"),
+            "see whether the disk is slow or full",
+        ),
+    }
+}
+
+fn memory(resident: u64, limit: u64) -> Check {
+    let detail = format!("{} of at most {} MB", resident / 1_000_000, limit / 1_000_000);
+    if resident >= limit {
+        let remedy = "raise limits.max_memory_bytes or lower peers.max_peers";
+        return check(
+            "memory",
+            Verdict::Fail,
+            format!("{detail}; new connections are refused"),
+            remedy,
+        );
+    }
+    check("memory", Verdict::Ok, detail, "")
+}

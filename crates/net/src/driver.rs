@@ -1,0 +1,217 @@
+//! The loop that owns the swarm.
+
+use std::{
+    collections::HashSet,
+    future::poll_fn,
+    time::{Duration, Instant},
+};
+
+use futures::StreamExt as _;
+use libp2p::{
+    Multiaddr, PeerId, Swarm, core::transport::ListenerId, identity::PublicKey, kad::Mode,
+    swarm::SwarmEvent,
+};
+use peerage_api::{Command, Sink, node};
+use peerage_store::{DirLock, Store};
+use tokio::{sync::mpsc, time};
+
+use crate::{
+    kad::{self, Discovery},
+    lan::Lan,
+    listen::{ListenError, Place},
+    metrics::Recorded,
+    settings::{Profile, Settings},
+    stack::{Stack, StackEvent},
+    topics::Topics,
+};
+
+/// Commands in a row before the swarm gets its turn.
+const COMMAND_BUDGET: u32 = 32;
+/// How often expired records are dropped.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(60);
+/// Listeners must be up within this time.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Owns the swarm and everything that is one per node.
+pub(crate) struct Driver {
+    pub(crate) swarm: Swarm<Stack>,
+    commands: mpsc::Receiver<Command>,
+    pub(crate) settings: Settings,
+    pub(crate) public_key: PublicKey,
+    pub(crate) network_key: bool,
+    pub(crate) store: Store,
+    pub(crate) metrics: Recorded,
+    pub(crate) topics: Topics,
+    pub(crate) discovery: Discovery,
+    pub(crate) lan: Lan,
+    pub(crate) kad_mode: Option<Mode>,
+    pub(crate) events: Vec<Sink<node::Event>>,
+    pub(crate) started: Instant,
+    pub(crate) stopping: bool,
+    listeners: HashSet<ListenerId>,
+    next_upkeep: Instant,
+    /// Held until the store is closed.
+    lock: Option<DirLock>,
+}
+
+impl Driver {
+    #[expect(clippy::too_many_arguments, reason = "called once, with what `start` has made")]
+    pub(crate) fn new(
+        swarm: Swarm<Stack>,
+        commands: mpsc::Receiver<Command>,
+        settings: Settings,
+        public_key: PublicKey,
+        network_key: bool,
+        store: Store,
+        metrics: Recorded,
+        lock: Option<DirLock>,
+    ) -> Self {
+        let now = Instant::now();
+        let forced = settings.profile != Profile::Peer || settings.local_only;
+        let protocol = settings.kad.then(|| kad::protocol(&settings.network));
+        Self {
+            swarm,
+            commands,
+            public_key,
+            network_key,
+            store,
+            metrics,
+            topics: Topics::default(),
+            discovery: Discovery::new(protocol),
+            lan: Lan::new(forced),
+            kad_mode: None,
+            events: Vec::new(),
+            started: now,
+            stopping: false,
+            listeners: HashSet::new(),
+            next_upkeep: now + UPKEEP_INTERVAL,
+            lock,
+            settings,
+        }
+    }
+
+    pub(crate) fn local(&self) -> PeerId {
+        *self.swarm.local_peer_id()
+    }
+
+    /// Starts the listeners and waits until each has an address.
+    pub(crate) async fn listen(
+        &mut self,
+        places: Vec<Place>,
+    ) -> Result<Vec<Multiaddr>, ListenError> {
+        let mut waiting = HashSet::new();
+        for Place { address, optional } in places {
+            match self.swarm.listen_on(address.clone()) {
+                Ok(id) => _ = waiting.insert(id),
+                Err(error) if optional => tracing::debug!(%address, %error, "not listening"),
+                Err(error) => return Err(ListenError::of(address, error)),
+            }
+        }
+        self.listeners.clone_from(&waiting);
+        for address in self.settings.external.clone() {
+            self.swarm.add_external_address(address);
+        }
+        self.follow_lan();
+        let up = async {
+            while !waiting.is_empty() {
+                let event = self.swarm.select_next_some().await;
+                match &event {
+                    SwarmEvent::NewListenAddr { listener_id, .. }
+                    | SwarmEvent::ListenerClosed { listener_id, .. } => {
+                        _ = waiting.remove(listener_id)
+                    }
+                    _ => {}
+                }
+                self.on_swarm_event(event);
+            }
+        };
+        if time::timeout(LISTEN_TIMEOUT, up).await.is_err() {
+            tracing::warn!("not all listeners have an address yet");
+        }
+        Ok(self.listen_addresses())
+    }
+
+    /// Where the node listens, each address ending in its id.
+    pub(crate) fn listen_addresses(&self) -> Vec<Multiaddr> {
+        let local = self.local();
+        let with_id = |address: &Multiaddr| address.clone().with_p2p(local).unwrap_or_else(|a| a);
+        let mut addresses: Vec<_> = self.swarm.listeners().map(with_id).collect();
+        addresses.sort_unstable();
+        addresses
+    }
+
+    /// Runs until the node is told to stop or nobody holds a handle any more.
+    pub(crate) async fn run(mut self) {
+        let mut budget = COMMAND_BUDGET;
+        while !self.stopping {
+            let deadline = self.deadline();
+            tokio::select! {
+                biased;
+                command = self.commands.recv(), if budget > 0 => {
+                    budget -= 1;
+                    self.on_command(command);
+                }
+                event = self.swarm.select_next_some() => {
+                    budget = COMMAND_BUDGET;
+                    self.on_swarm_event(event);
+                }
+                () = std::future::ready(()), if budget == 0 => budget = COMMAND_BUDGET,
+                topic = poll_fn(|cx| self.topics.poll_gone(cx)) => {
+                    self.topics.on_gone(&mut self.swarm.behaviour_mut().gossip, &topic);
+                }
+                () = time::sleep_until(deadline.into()) => self.on_time(Instant::now()),
+            }
+        }
+        self.shut_down().await;
+    }
+
+    /// When something is due although nothing happens.
+    fn deadline(&self) -> Instant {
+        self.topics.deadline().map_or(self.next_upkeep, |verdict| verdict.min(self.next_upkeep))
+    }
+
+    fn on_time(&mut self, now: Instant) {
+        self.topics.on_time(&mut self.swarm.behaviour_mut().gossip, now);
+        if now < self.next_upkeep {
+            return;
+        }
+        self.next_upkeep = now + UPKEEP_INTERVAL;
+        if let Some(kad) = self.swarm.behaviour_mut().kad.as_mut() {
+            kad.store_mut().expire(now);
+        }
+    }
+
+    /// Tells subscribers of the node's own events.
+    pub(crate) fn tell(&mut self, event: &node::Event) {
+        self.events.retain(|sink| sink.offer(event.clone()));
+    }
+
+    /// Serves Kademlia to others, or not, as the connections suggest.
+    pub(crate) fn follow_lan(&mut self) {
+        let mode = self.lan.mode();
+        if mode == self.kad_mode {
+            return;
+        }
+        self.kad_mode = mode;
+        if let Some(kad) = self.swarm.behaviour_mut().kad.as_mut() {
+            kad.set_mode(mode);
+        }
+    }
+
+    /// Stops accepting; for the shutdown.
+    pub(crate) fn stop_listening(&mut self) {
+        for listener in std::mem::take(&mut self.listeners) {
+            self.swarm.remove_listener(listener);
+        }
+        self.commands.close();
+    }
+
+    /// Gives up the store and the lock, in this order, when all else is done.
+    pub(crate) fn into_storage(self) -> (Store, Option<DirLock>) {
+        (self.store, self.lock)
+    }
+
+    pub(crate) async fn next_event(&mut self) -> SwarmEvent<StackEvent> {
+        self.swarm.select_next_some().await
+    }
+}

@@ -1,0 +1,117 @@
+//! GossipSub as this network runs it: signed, validated, scored, bounded.
+
+use std::{
+    collections::HashSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
+
+use libp2p::{
+    gossipsub::{
+        self, AllowAllSubscriptionFilter, ConfigBuilder, IdentityTransform,
+        MaxCountSubscriptionFilter, Message, MessageAuthenticity, MessageId, PeerScoreParams,
+        PeerScoreThresholds, TopicScoreParams, ValidationMode,
+    },
+    identity::Keypair,
+};
+use prometheus_client::registry::Registry;
+
+/// Messages that may wait for one slow peer: 128 × 64 KiB = 8 MiB at worst.
+const MAX_QUEUED: usize = 128;
+/// Topics one peer may be subscribed to: 256 × 128 bytes of names = 32 KiB a peer.
+const MAX_TOPICS_PER_PEER: usize = 256;
+/// Peers behind one address before they count as one crowd, loopback excepted.
+const MAX_PEERS_PER_IP: f64 = 32.0;
+
+/// The behaviour with its type parameters.
+pub(crate) type Behaviour =
+    gossipsub::Behaviour<IdentityTransform, MaxCountSubscriptionFilter<AllowAllSubscriptionFilter>>;
+
+/// The same on all peers, and different for two messages of the same text: a hash over everything
+/// that is signed.
+fn message_id(message: &Message) -> MessageId {
+    let mut hash = blake3::Hasher::new();
+    let source = message.source.map(|peer| peer.to_bytes()).unwrap_or_default();
+    hash.update(&source);
+    hash.update(&message.sequence_number.unwrap_or_default().to_be_bytes());
+    hash.update(message.topic.as_str().as_bytes());
+    hash.update(&[0]);
+    hash.update(&message.data);
+    MessageId::new(&hash.finalize().as_bytes()[..20])
+}
+
+/// Makes the behaviour and registers its metrics.
+pub(crate) fn behaviour(keys: &Keypair, metrics: &mut Registry) -> Result<Behaviour, String> {
+    let config = ConfigBuilder::default()
+        .max_transmit_size(65_536)
+        .validation_mode(ValidationMode::Strict)
+        .validate_messages()
+        .message_id_fn(message_id)
+        .connection_handler_queue_len(MAX_QUEUED)
+        .build()
+        .map_err(|e| e.to_string())?;
+    let filter = MaxCountSubscriptionFilter {
+        filter: AllowAllSubscriptionFilter {},
+        max_subscribed_topics: MAX_TOPICS_PER_PEER,
+        max_subscriptions_per_request: MAX_TOPICS_PER_PEER,
+    };
+    let signed = MessageAuthenticity::Signed(keys.clone());
+    let behaviour = Behaviour::new_with_subscription_filter(signed, config, filter)?;
+    let mut behaviour =
+        behaviour.with_metrics(metrics.sub_registry_with_prefix("gossipsub"), Default::default());
+    behaviour.with_peer_score(scoring(), PeerScoreThresholds::default())?;
+    Ok(behaviour)
+}
+
+fn scoring() -> PeerScoreParams {
+    let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    PeerScoreParams {
+        ip_colocation_factor_threshold: MAX_PEERS_PER_IP,
+        ip_colocation_factor_whitelist: HashSet::from(loopback),
+        ..PeerScoreParams::default()
+    }
+}
+
+/// How peers are judged by what they send on a topic.
+///
+/// The defaults expect a steady flow and punish a mesh for being quiet; topics here may be silent
+/// for days, so only invalid messages count against a peer.
+pub(crate) fn topic_scoring() -> TopicScoreParams {
+    TopicScoreParams {
+        mesh_message_deliveries_weight: 0.0,
+        mesh_failure_penalty_weight: 0.0,
+        invalid_message_deliveries_weight: -10.0,
+        invalid_message_deliveries_decay: 0.9,
+        time_in_mesh_quantum: Duration::from_secs(10),
+        ..TopicScoreParams::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use libp2p::{PeerId, gossipsub::IdentTopic};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_parameters_are_accepted() {
+        let keys = Keypair::generate_ed25519();
+        let mut behaviour = behaviour(&keys, &mut Registry::default()).unwrap();
+        let topic = IdentTopic::new("t");
+        assert!(behaviour.subscribe(&topic).unwrap());
+        behaviour.set_topic_params(topic, topic_scoring()).unwrap();
+    }
+
+    #[test]
+    fn two_messages_of_the_same_text_are_two_messages() {
+        let message = |sequence_number| Message {
+            source: Some(PeerId::random()),
+            data: b"hello".to_vec(),
+            sequence_number: Some(sequence_number),
+            topic: IdentTopic::new("t").hash(),
+        };
+        let first = message(1);
+        assert_eq!(message_id(&first), message_id(&first.clone()));
+        assert_ne!(message_id(&first), message_id(&Message { sequence_number: Some(2), ..first }));
+    }
+}

@@ -1,0 +1,382 @@
+//! The facet `discovery` over Kademlia: announcing, finding, resolving, and what each query is for.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    num::NonZeroUsize,
+    time::{Duration, Instant},
+};
+
+use libp2p::{
+    Multiaddr, PeerId, StreamProtocol,
+    kad::{
+        self, BucketInserts, GetClosestPeersError, GetClosestPeersOk, GetProvidersOk,
+        InboundRequest, PeerInfo, QueryId, QueryResult, RecordKey, StoreInserts,
+        store::RecordStore as _,
+    },
+    multihash::Multihash,
+};
+use peerage_api::{
+    Ask, Open, Sink,
+    discovery::{
+        Announce, Announced, Command, DiscoveryError, Find, Found, GetStatus, MAX_NAMESPACES,
+        Resolve, Status, Withdraw,
+    },
+    peers::Source,
+};
+use peerage_peers as peers;
+use peerage_types::{Namespace, Network};
+use sha1::{Digest as _, Sha1};
+
+use crate::records::{Limits, Records};
+
+/// Peers per bucket and replicas per record, as in BitTorrent's DHT.
+const K: NonZeroUsize = NonZeroUsize::new(8).unwrap();
+/// Queries in parallel within one lookup.
+const ALPHA: NonZeroUsize = NonZeroUsize::new(3).unwrap();
+/// Provider records are put out anew this often, well before they expire after 30 minutes.
+const PUBLISH_INTERVAL: Duration = Duration::from_secs(12 * 60);
+/// A lookup may take this long.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Lookups at once: each keeps up to 20 peers per path, a few KiB.
+const MAX_QUERIES: usize = 256;
+/// Nodes one `find` reports.
+const MAX_FOUND: usize = 512;
+
+/// The behaviour with its store.
+pub(crate) type Behaviour = kad::Behaviour<Records>;
+
+/// What a lookup is for.
+enum Purpose {
+    Announce(Ask<Announce>),
+    Find {
+        sink: Sink<Found>,
+        seen: HashSet<PeerId>,
+    },
+    /// Addresses of a peer that a `find` came across.
+    Locate {
+        peer: PeerId,
+        sink: Sink<Found>,
+    },
+    Resolve(Ask<Resolve>),
+    /// Addresses that `protocols/peers` asked for.
+    Connect(PeerId),
+}
+
+/// State of the facet.
+#[derive(Default)]
+pub(crate) struct Discovery {
+    protocol: Option<StreamProtocol>,
+    queries: HashMap<QueryId, Purpose>,
+    announced: BTreeMap<Namespace, RecordKey>,
+}
+
+/// What the facet needs of the rest of the node.
+pub(crate) struct Around<'a> {
+    pub(crate) kad: Option<&'a mut Behaviour>,
+    pub(crate) peers: &'a mut peers::Behaviour,
+    pub(crate) local: PeerId,
+}
+
+/// The protocol id of a network's DHT.
+pub(crate) fn protocol(network: &Network) -> StreamProtocol {
+    StreamProtocol::try_from_owned(format!("/peerage/{network}/kad/1"))
+        .expect("a protocol id that starts with a slash")
+}
+
+/// Makes the behaviour.
+pub(crate) fn behaviour(local: PeerId, network: &Network) -> Behaviour {
+    let limits = Limits::default();
+    let mut config = kad::Config::new(protocol(network));
+    config
+        .set_query_timeout(QUERY_TIMEOUT)
+        .set_replication_factor(K)
+        .set_kbucket_size(K)
+        .set_parallelism(ALPHA)
+        .set_provider_record_ttl(Some(limits.provider_ttl))
+        .set_provider_publication_interval(Some(PUBLISH_INTERVAL))
+        .set_record_filtering(StoreInserts::FilterBoth)
+        .set_kbucket_inserts(BucketInserts::OnConnected);
+    Behaviour::with_config(local, Records::new(local, limits), config)
+}
+
+fn infohash(namespace: &Namespace) -> [u8; 20] {
+    Sha1::digest(namespace.as_str().as_bytes()).into()
+}
+
+/// SHA-1 as a multihash: code 0x11, 20 bytes.
+fn key(namespace: &Namespace) -> RecordKey {
+    let hash = Multihash::<64>::wrap(0x11, &infohash(namespace)).expect("20 bytes fit in 64");
+    RecordKey::new(&hash.to_bytes())
+}
+
+impl Discovery {
+    pub(crate) fn new(protocol: Option<StreamProtocol>) -> Self {
+        Self { protocol, ..Self::default() }
+    }
+
+    /// The protocol id of the DHT, if it is on.
+    pub(crate) fn protocol(&self) -> Option<&StreamProtocol> {
+        self.protocol.as_ref()
+    }
+
+    /// Answers a command of the facet. `mdns` is the number of peers mDNS sees, if it is on.
+    pub(crate) fn on_command(&mut self, around: Around<'_>, command: Command, mdns: Option<usize>) {
+        match command {
+            Command::Announce(ask) => self.announce(around, ask),
+            Command::Withdraw(ask) => self.withdraw(around, ask),
+            Command::Resolve(ask) => self.resolve(around, ask),
+            Command::GetStatus(ask) => self.status(around, ask, mdns),
+            Command::Find(open) => self.find(around, open),
+        }
+    }
+
+    /// The behaviour, if there is somebody to ask and room to ask.
+    fn ready<'a>(
+        &self,
+        kad: Option<&'a mut Behaviour>,
+    ) -> Result<&'a mut Behaviour, DiscoveryError> {
+        let kad = kad.ok_or(DiscoveryError::Off)?;
+        if self.queries.len() >= MAX_QUERIES {
+            return Err(DiscoveryError::Busy);
+        }
+        match routing_peers(kad) {
+            0 => Err(DiscoveryError::NoNetwork),
+            _ => Ok(kad),
+        }
+    }
+
+    fn announce(&mut self, around: Around<'_>, ask: Ask<Announce>) {
+        let namespace = ask.request.namespace.clone();
+        let kad = match self.ready(around.kad) {
+            Ok(kad) => kad,
+            Err(error) => return ask.reply(Err(error)),
+        };
+        if self.announced.len() >= MAX_NAMESPACES && !self.announced.contains_key(&namespace) {
+            return ask.reply(Err(DiscoveryError::TooManyNamespaces { max: MAX_NAMESPACES }));
+        }
+        let key = key(&namespace);
+        match kad.start_providing(key.clone()) {
+            Ok(query) => {
+                self.announced.insert(namespace, key);
+                self.queries.insert(query, Purpose::Announce(ask));
+            }
+            Err(full) => {
+                tracing::warn!(%full, "own provider record is not stored");
+                ask.reply(Err(DiscoveryError::TooManyNamespaces { max: MAX_NAMESPACES }));
+            }
+        }
+    }
+
+    fn withdraw(&mut self, around: Around<'_>, ask: Ask<Withdraw>) {
+        let namespace = ask.request.namespace.clone();
+        match (self.announced.remove(&namespace), around.kad) {
+            (Some(key), Some(kad)) => {
+                kad.stop_providing(&key);
+                ask.reply(Ok(()));
+            }
+            _ => ask.reply(Err(DiscoveryError::NotAnnounced { namespace })),
+        }
+    }
+
+    fn find(&mut self, around: Around<'_>, open: Open<Find>) {
+        let kad = match self.ready(around.kad) {
+            Ok(kad) => kad,
+            Err(error) => return open.refuse(error),
+        };
+        let query = kad.get_providers(key(&open.request.namespace));
+        let (_, sink) = open.accept();
+        let seen = HashSet::from([around.local]);
+        self.queries.insert(query, Purpose::Find { sink, seen });
+    }
+
+    fn resolve(&mut self, around: Around<'_>, ask: Ask<Resolve>) {
+        match self.ready(around.kad) {
+            Ok(kad) => {
+                let query = kad.get_closest_peers(ask.request.peer);
+                self.queries.insert(query, Purpose::Resolve(ask));
+            }
+            Err(error) => reply_from_book(around.peers, ask, error),
+        }
+    }
+
+    /// Looks for the addresses that `protocols/peers` needs. Returns false if nobody can be asked.
+    pub(crate) fn locate_for_connect(&mut self, kad: Option<&mut Behaviour>, peer: PeerId) -> bool {
+        let Ok(kad) = self.ready(kad) else { return false };
+        self.queries.insert(kad.get_closest_peers(peer), Purpose::Connect(peer));
+        true
+    }
+
+    fn status(&self, around: Around<'_>, ask: Ask<GetStatus>, mdns: Option<usize>) {
+        let kad = around.kad.map(|kad| {
+            (kad.mode() == kad::Mode::Server, routing_peers(kad), kad.store_mut().len())
+        });
+        let (kad_server, kad_peers, kad_records) = kad.unwrap_or_default();
+        ask.reply(Ok(Status {
+            kad_protocol: self.protocol.as_ref().map(ToString::to_string).unwrap_or_default(),
+            kad_server,
+            kad_peers,
+            kad_records,
+            mdns: mdns.is_some(),
+            mdns_peers: mdns.unwrap_or_default(),
+            announced: self.announced.keys().cloned().collect(),
+        }));
+    }
+
+    /// Takes an event of Kademlia.
+    pub(crate) fn on_event(&mut self, around: Around<'_>, event: kad::Event, now: Instant) {
+        match event {
+            kad::Event::OutboundQueryProgressed { id, result, step, .. } => {
+                self.on_progress(around, id, result, step.last, now);
+            }
+            kad::Event::InboundRequest { request } => store(around.kad, request),
+            kad::Event::RoutingUpdated { peer, addresses, .. } => {
+                let addresses = addresses.iter().cloned().collect();
+                around.peers.on_discovered(peer, addresses, Source::Kad, now);
+            }
+            other => tracing::trace!(?other, "kademlia"),
+        }
+    }
+
+    fn on_progress(
+        &mut self,
+        around: Around<'_>,
+        id: QueryId,
+        result: QueryResult,
+        last: bool,
+        now: Instant,
+    ) {
+        let Some(purpose) = self.queries.remove(&id) else { return };
+        match (purpose, result) {
+            (Purpose::Announce(ask), QueryResult::StartProviding(done)) => {
+                announced(ask, done.is_ok())
+            }
+            (Purpose::Find { sink, seen }, QueryResult::GetProviders(found)) => {
+                let more = self.on_providers(around, sink, seen, found.ok());
+                if let (Some(find), false) = (more, last) {
+                    self.queries.insert(id, find);
+                }
+            }
+            (Purpose::Locate { peer, sink }, QueryResult::GetClosestPeers(closest)) => {
+                let addresses = addresses_in(closest, &peer);
+                sink.offer(Found { peer_id: peer, addresses, source: Source::Kad });
+            }
+            (Purpose::Resolve(ask), QueryResult::GetClosestPeers(closest)) => {
+                resolved(around.peers, ask, closest);
+            }
+            (Purpose::Connect(peer), QueryResult::GetClosestPeers(closest)) => {
+                match addresses_in(closest, &peer) {
+                    none if none.is_empty() => around.peers.on_addresses_missing(peer, now),
+                    some => around.peers.on_discovered(peer, some, Source::Kad, now),
+                }
+            }
+            (_, other) => tracing::error!(?other, "a result of another kind than was asked for"),
+        }
+    }
+
+    /// Reports new providers; returns the search unless its reader has gone or it is full.
+    fn on_providers(
+        &mut self,
+        around: Around<'_>,
+        sink: Sink<Found>,
+        mut seen: HashSet<PeerId>,
+        found: Option<GetProvidersOk>,
+    ) -> Option<Purpose> {
+        let Some(GetProvidersOk::FoundProviders { providers, .. }) = found else {
+            return Some(Purpose::Find { sink, seen });
+        };
+        let Around { mut kad, peers, .. } = around;
+        for peer in providers {
+            if seen.len() > MAX_FOUND || !seen.insert(peer) {
+                continue;
+            }
+            let addresses = peers.addresses_of(&peer);
+            match (addresses.is_empty(), kad.as_deref_mut()) {
+                (true, Some(kad)) if self.queries.len() < MAX_QUERIES => {
+                    let sink = sink.clone();
+                    self.queries
+                        .insert(kad.get_closest_peers(peer), Purpose::Locate { peer, sink });
+                }
+                _ => drop(sink.offer(Found { peer_id: peer, addresses, source: Source::Kad })),
+            }
+        }
+        (!sink.is_closed()).then_some(Purpose::Find { sink, seen })
+    }
+}
+
+fn routing_peers(kad: &mut Behaviour) -> usize {
+    kad.kbuckets().map(|bucket| bucket.num_entries()).sum()
+}
+
+/// Stores a record of somebody else, in that peer's own quota.
+fn store(kad: Option<&mut Behaviour>, request: InboundRequest) {
+    let Some(kad) = kad else { return };
+    let stored = match request {
+        InboundRequest::AddProvider { record: Some(record) } => {
+            kad.store_mut().add_provider(record)
+        }
+        InboundRequest::PutRecord { source, record: Some(mut record), .. } => {
+            // Whoever sends it answers for it: a made-up publisher must not use another's quota.
+            record.publisher = Some(source);
+            kad.store_mut().put(record)
+        }
+        _ => Ok(()),
+    };
+    if let Err(refused) = stored {
+        tracing::debug!(%refused, "record of a peer is not stored");
+    }
+}
+
+fn announced(ask: Ask<Announce>, stored: bool) {
+    let namespace = ask.request.namespace.clone();
+    if !stored {
+        return ask.reply(Err(DiscoveryError::TimedOut));
+    }
+    let infohash = data_encoding::HEXLOWER.encode(&infohash(&namespace));
+    ask.reply(Ok(Announced { namespace, infohash, sources: vec![Source::Kad] }));
+}
+
+type Closest = Result<GetClosestPeersOk, GetClosestPeersError>;
+
+fn addresses_in(closest: Closest, peer: &PeerId) -> Vec<Multiaddr> {
+    let peers: Vec<PeerInfo> = match closest {
+        Ok(GetClosestPeersOk { peers, .. }) | Err(GetClosestPeersError::Timeout { peers, .. }) => {
+            peers
+        }
+    };
+    peers
+        .into_iter()
+        .find(|found| found.peer_id == *peer)
+        .map(|found| found.addrs)
+        .unwrap_or_default()
+}
+
+fn resolved(peers: &peers::Behaviour, ask: Ask<Resolve>, closest: Closest) {
+    let peer = ask.request.peer;
+    match addresses_in(closest, &peer) {
+        none if none.is_empty() => reply_from_book(peers, ask, DiscoveryError::NotFound { peer }),
+        addresses => ask.reply(Ok(Found { peer_id: peer, addresses, source: Source::Kad })),
+    }
+}
+
+/// The address book's answer, or `error` if it has none.
+fn reply_from_book(peers: &peers::Behaviour, ask: Ask<Resolve>, error: DiscoveryError) {
+    let peer = ask.request.peer;
+    let addresses = peers.addresses_of(&peer);
+    let source = peers.sources(&peer).first().copied().unwrap_or(Source::Manual);
+    match addresses.is_empty() {
+        true => ask.reply(Err(error)),
+        false => ask.reply(Ok(Found { peer_id: peer, addresses, source })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_has_the_infohash_that_bittorrent_expects() {
+        let hex = |name| data_encoding::HEXLOWER.encode(&infohash(&Namespace::new(name).unwrap()));
+        assert_eq!(hex("librats/1.0"), "930ae231c686ebedbbf10d22a620b640d5b49705");
+        assert_eq!(hex("rats_peer_discovery_v1.0"), "e468163e069b85b3a5acbcba1e72c0efdbcdbd76");
+    }
+}

@@ -1,0 +1,80 @@
+//! What a node is told at its start.
+
+use std::path::PathBuf;
+
+use peerage_types::{Multiaddr, Network, PeerId};
+use serde::{Deserialize, Serialize};
+
+/// What a node is for, which sets its defaults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Profile {
+    /// A person's or a service's node.
+    #[default]
+    Peer,
+    /// Also relays connections of others; needs an external address.
+    Relay,
+    /// Stays where it is and serves the DHT, so that new nodes have someone to start with.
+    Bootstrap,
+}
+
+/// What a node is told at its start. `Settings::default()` is a node that keeps nothing, listens on
+/// free ports of every interface and finds others by mDNS.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// Folder for identity, store and tokens, created 0700; `None` keeps nothing.
+    pub data: Option<PathBuf>,
+    /// Only nodes with the same network name are members.
+    pub network: Network,
+    /// File with a pre-shared key of the network (swarm.key format): TCP only, QUIC is switched off.
+    pub network_key: Option<PathBuf>,
+    /// What the node is for.
+    pub profile: Profile,
+    /// Where to listen. Empty: TCP and QUIC on one port of all interfaces, the same as last time if
+    /// it is free.
+    pub listen: Vec<Multiaddr>,
+    /// Addresses at which the node is known to be reachable from outside.
+    pub external: Vec<Multiaddr>,
+    /// Peers to start with; their connection is kept.
+    pub bootstrap: Vec<Multiaddr>,
+    /// Peers whose connection is kept and restored.
+    pub protected: Vec<PeerId>,
+    /// Find peers on the local network.
+    pub mdns: bool,
+    /// Take part in the network's Kademlia DHT.
+    pub kad: bool,
+    /// Stay on this machine and its local networks: private and loopback addresses are as good as
+    /// public ones, and nothing is announced beyond.
+    pub local_only: bool,
+    /// Connected peers above which the least useful are let go.
+    pub max_peers: usize,
+    /// Connections from one address, loopback excepted.
+    pub max_connections_per_ip: usize,
+    /// Bytes of memory of the process above which new connections are refused.
+    pub max_memory_bytes: usize,
+    /// Program and version as told to peers.
+    pub agent: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            data: None,
+            network: Network::default(),
+            network_key: None,
+            profile: Profile::Peer,
+            listen: Vec::new(),
+            external: Vec::new(),
+            bootstrap: Vec::new(),
+            protected: Vec::new(),
+            mdns: true,
+            kad: true,
+            local_only: false,
+            max_peers: 512,
+            max_connections_per_ip: 32,
+            max_memory_bytes: 1 << 30,
+            agent: concat!("peerage/", env!("CARGO_PKG_VERSION")).to_owned(),
+        }
+    }
+}

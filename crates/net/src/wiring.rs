@@ -1,0 +1,161 @@
+//! What one behaviour reports and another needs; one arm each.
+
+use std::time::Instant;
+
+use libp2p::{
+    Multiaddr, StreamProtocol, identify, ping,
+    swarm::{ConnectionId, SwarmEvent},
+};
+use peerage_api::{node, peers::Source};
+use peerage_exchange as exchange;
+use peerage_link as link;
+use peerage_peers as peers;
+
+use crate::{
+    driver::Driver,
+    kad::Around,
+    lan, mdns,
+    stack::{StackEvent, protocol_version},
+};
+
+/// Addresses of one peer that Kademlia keeps and passes on: v4 and v6, TCP and QUIC, and two more.
+const MAX_KAD_ADDRESSES: usize = 6;
+/// What a malformed frame costs a peer's standing.
+const MISBEHAVIOUR_POINTS: u32 = 20;
+
+impl Driver {
+    pub(crate) fn on_swarm_event(&mut self, event: SwarmEvent<StackEvent>) {
+        self.metrics.record(&event);
+        match event {
+            SwarmEvent::Behaviour(event) => self.on_behaviour_event(event),
+            SwarmEvent::ConnectionEstablished { connection_id, endpoint, .. } => {
+                self.lan.on_connected(connection_id, endpoint.get_remote_address());
+                self.follow_lan();
+            }
+            SwarmEvent::ConnectionClosed { connection_id, peer_id, num_established, .. } => {
+                self.lan.on_disconnected(connection_id);
+                self.follow_lan();
+                if num_established == 0 {
+                    self.topics.on_disconnected(peer_id);
+                }
+            }
+            SwarmEvent::NewListenAddr { address, .. } => self.on_listening(address),
+            SwarmEvent::ExpiredListenAddr { address, .. } => self.on_unlistened(address, "expired"),
+            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+                let reason = reason.map_or_else(|e| e.to_string(), |()| "closed".to_owned());
+                addresses.into_iter().for_each(|address| self.on_unlistened(address, &reason));
+            }
+            SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "listener"),
+            SwarmEvent::ExternalAddrConfirmed { address } => {
+                self.tell(&node::Event::ExternalConfirmed { address });
+            }
+            SwarmEvent::ExternalAddrExpired { address } => {
+                self.tell(&node::Event::ExternalExpired { address });
+            }
+            other => tracing::trace!(?other, "swarm"),
+        }
+    }
+
+    fn on_behaviour_event(&mut self, event: StackEvent) {
+        match event {
+            StackEvent::Peers(event) => self.on_peers_event(&event),
+            StackEvent::Identify(event) => self.on_identify_event(event),
+            StackEvent::Ping(event) => self.on_ping_event(&event),
+            StackEvent::Mdns4(found) | StackEvent::Mdns6(found) => self.on_mdns(found),
+            StackEvent::Kad(event) => self.on_kad_event(event),
+            StackEvent::Gossip(event) => self.on_gossip_event(event),
+            StackEvent::Exchange(event) => self.on_exchange_event(&event),
+            StackEvent::Link(link::Event::Rtt { connection, rtt }) => self.on_rtt(connection, rtt),
+            StackEvent::Relay(event) => {
+                self.metrics.record(&event);
+                tracing::debug!(?event, "relay");
+            }
+            StackEvent::RelayClient(event) => tracing::debug!(?event, "relay client"),
+        }
+    }
+
+    fn on_listening(&mut self, address: Multiaddr) {
+        tracing::debug!(%address, "listening");
+        let address = address.with_p2p(self.local()).unwrap_or_else(|address| address);
+        self.tell(&node::Event::Listening { address });
+        self.swarm.behaviour_mut().peers.on_network_change(Instant::now());
+    }
+
+    fn on_unlistened(&mut self, address: Multiaddr, reason: &str) {
+        tracing::debug!(%address, reason, "no longer listening");
+        self.tell(&node::Event::ListenerClosed { address, reason: reason.to_owned() });
+    }
+
+    fn on_peers_event(&mut self, event: &peers::Event) {
+        let peers::Event::NeedAddresses { peer } = event else { return };
+        let stack = self.swarm.behaviour_mut();
+        if !self.discovery.locate_for_connect(stack.kad.as_mut(), *peer) {
+            stack.peers.on_addresses_missing(*peer, Instant::now());
+        }
+    }
+
+    fn on_identify_event(&mut self, event: identify::Event) {
+        self.metrics.record(&event);
+        let identify::Event::Received { peer_id: peer, info, .. } = event else { return };
+        let version = protocol_version(&self.settings.network);
+        let ours = |protocol: &StreamProtocol| {
+            protocol.as_ref().starts_with(&version[..version.len() - 1])
+        };
+        let member = info.protocol_version == version && info.protocols.iter().any(ours);
+        let serves_kad = self.discovery.protocol().is_some_and(|kad| info.protocols.contains(kad));
+        let stack = self.swarm.behaviour_mut();
+        let exchanges = member && info.protocols.contains(&stack.exchange.protocol());
+        let (agent, listen) = (&info.agent_version, &info.listen_addrs);
+        stack.peers.on_identified(peer, agent, &info.protocols, listen, member, Instant::now());
+        stack.exchange.on_identified(peer, exchanges);
+        let Some(kad) = stack.kad.as_mut().filter(|_| serves_kad) else { return };
+        let local_only = self.settings.local_only;
+        let connected_locally = stack.peers.addresses_of(&peer).iter().any(lan::is_local);
+        let useful =
+            |address: &&Multiaddr| local_only || connected_locally || !lan::is_local(address);
+        for address in listen.iter().filter(useful).take(MAX_KAD_ADDRESSES) {
+            kad.add_address(&peer, address.clone());
+        }
+    }
+
+    fn on_ping_event(&mut self, event: &ping::Event) {
+        self.metrics.record(event);
+        match event.result {
+            Ok(rtt) => self.on_rtt(event.connection, rtt),
+            Err(ref error) => tracing::debug!(peer = %event.peer, %error, "ping"),
+        }
+    }
+
+    fn on_rtt(&mut self, connection: ConnectionId, rtt: std::time::Duration) {
+        let stack = self.swarm.behaviour_mut();
+        stack.peers.on_rtt(connection, rtt);
+        stack.exchange.on_rtt(connection, rtt);
+        stack.link.on_rtt(connection, rtt);
+    }
+
+    fn on_mdns(&mut self, found: mdns::Discovered) {
+        let mdns::Discovered { peer, addresses } = found;
+        let peers = &mut self.swarm.behaviour_mut().peers;
+        peers.on_discovered(peer, addresses, Source::Mdns, Instant::now());
+    }
+
+    fn on_kad_event(&mut self, event: libp2p::kad::Event) {
+        self.metrics.record(&event);
+        let local = self.local();
+        let stack = self.swarm.behaviour_mut();
+        let around = Around { kad: stack.kad.as_mut(), peers: &mut stack.peers, local };
+        self.discovery.on_event(around, event, Instant::now());
+    }
+
+    fn on_gossip_event(&mut self, event: libp2p::gossipsub::Event) {
+        self.metrics.record(&event);
+        let gossip = &mut self.swarm.behaviour_mut().gossip;
+        self.topics.on_event(gossip, event, Instant::now());
+    }
+
+    fn on_exchange_event(&mut self, event: &exchange::Event) {
+        let exchange::Event::Misbehaved { peer, reason } = event;
+        tracing::debug!(%peer, %reason, "exchange stream reset");
+        self.swarm.behaviour_mut().peers.penalise(*peer, MISBEHAVIOUR_POINTS);
+    }
+}
