@@ -2,7 +2,8 @@
 
 use std::{net::ToSocketAddrs, path::Path};
 
-use crate::shim::{Profile, Running, Settings};
+use peerage::{ListenError, Profile, StartError};
+pub(crate) use peerage::{Running, Settings};
 use peerage_api::Node;
 use peerage_rpc::{Config as RpcConfig, Server};
 
@@ -39,7 +40,17 @@ pub(crate) fn settings(config: &Config, data: &Path) -> Result<Settings, Failed>
 
 /// Starts a node in this process.
 pub(crate) async fn start(settings: Settings) -> Result<Running, Failed> {
-    crate::shim::start(settings).await.map_err(|e| Failed::new(Exit::Failed, "start", e))
+    peerage::start(settings).await.map_err(|error| {
+        let code = match &error {
+            StartError::Locked(_) => "locked",
+            StartError::Key(_) => "bad_key",
+            StartError::Listen(ListenError::InUse { .. }) => "address_in_use",
+            StartError::Listen(_) => "bad_address",
+            StartError::Setting(_) => "bad_config",
+            _ => "start",
+        };
+        Failed::new(Exit::Failed, code, error)
+    })
 }
 
 /// Starts the control API: a Unix socket in `data`, and TCP if configured.

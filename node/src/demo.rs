@@ -2,7 +2,6 @@
 
 use std::{future::Future, time::Duration};
 
-use crate::shim::{Running, Settings};
 use peerage_api::{
     Node,
     discovery::DiscoveryError,
@@ -14,7 +13,7 @@ use peerage_api::{
 use serde_json::{Value, json};
 
 use crate::{
-    daemon,
+    daemon::{self, Running, Settings},
     failed::{Exit, Failed},
     output::{self, Output},
 };

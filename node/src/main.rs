@@ -16,7 +16,6 @@ mod failed;
 mod http;
 mod logs;
 mod output;
-mod shim;
 mod signals;
 mod up;
 

@@ -2,17 +2,22 @@
 
 use std::{path::Path, time::Duration};
 
-use crate::shim::Running;
-use peerage_api::types::{Multiaddr, PeerId};
+use peerage_api::{
+    Feeding, Stream,
+    node::Event,
+    types::{Multiaddr, PeerId},
+};
+use peerage_rpc::Server;
 use serde::Serialize;
 
 use crate::{
     commands::Context,
     config::{Config, keys},
-    connect, daemon,
+    connect,
+    daemon::{self, Running},
     failed::{Exit, Failed},
     http::Http,
-    output::Table,
+    output::{Output, Table},
     signals::StopSignals,
 };
 
@@ -35,23 +40,45 @@ pub(crate) async fn run(context: Context<'_>, config: &Config) -> Result<(), Fai
     let mut signals = StopSignals::new()?;
     let data = connect::data_dir(context.global)?;
     let running = daemon::start(daemon::settings(config, &data)?).await?;
-    let served = serve(context, config, &data, &running).await;
-    let (server, http) = match served {
-        Ok(served) => served,
-        Err(failed) => {
-            stop(&mut signals, running, None).await?;
-            return Err(failed);
-        }
-    };
-    tokio::select! {
-        signal = signals.next() => tracing::info!(signal, "stopping"),
-        () = running.ended() => {}
+    if let Some(aside) = &running.kept_aside {
+        tell_damage(context, aside);
     }
-    drop(http);
-    stop(&mut signals, running, Some(server)).await
+    let events = running.node.events().await?;
+    let served = serve(context, config, &data, &running).await;
+    let (server, outcome) = match served {
+        Ok((server, _http)) => (Some(server), wait(&mut signals, events).await),
+        Err(failed) => (None, Err(failed)),
+    };
+    let stopped = stop(&mut signals, running, server).await;
+    outcome.and(stopped)
 }
 
-type Served = (peerage_rpc::Server, Option<Http>);
+/// A damaged store must not pass unnoticed, whatever the level of the logs.
+fn tell_damage(context: Context<'_>, aside: &impl std::fmt::Display) {
+    tracing::error!("{aside}");
+    Output { quiet: false, ..context.out }.note(format_args!("WARNING: {aside}"));
+}
+
+/// Waits until there is a reason to stop.
+async fn wait(signals: &mut StopSignals, mut events: Stream<Event>) -> Result<(), Failed> {
+    loop {
+        tokio::select! {
+            signal = signals.next() => {
+                tracing::info!(signal, "stopping");
+                return Ok(());
+            }
+            event = events.next() => match event {
+                Some(Feeding::Item(Event::Stopping)) => return Ok(()),
+                Some(Feeding::Item(event)) => tracing::info!(?event),
+                Some(Feeding::Lagged(_)) => {}
+                None => {
+                    let message = "the node ended unexpectedly; its logs say why";
+                    return Err(Failed::new(Exit::Failed, "ended", message));
+                }
+            }
+        }
+    }
+}
 
 /// Starts what others ask the node through, and tells that it is ready.
 async fn serve(
@@ -59,7 +86,7 @@ async fn serve(
     config: &Config,
     data: &Path,
     running: &Running,
-) -> Result<Served, Failed> {
+) -> Result<(Server, Option<Http>), Failed> {
     let node = &running.node;
     let server = daemon::serve(node.clone(), config, data).await?;
     let http = match config.optional(&keys::METRICS) {
@@ -71,7 +98,7 @@ async fn serve(
     };
     let ready = Ready {
         event: "ready",
-        peer_id: node.id().await?.peer_id,
+        peer_id: running.peer_id,
         listen: &running.listen,
         data,
         rpc: server.endpoints().to_string(),
@@ -110,7 +137,7 @@ fn banner(ready: &Ready<'_>) -> String {
 async fn stop(
     signals: &mut StopSignals,
     running: Running,
-    server: Option<peerage_rpc::Server>,
+    server: Option<Server>,
 ) -> Result<(), Failed> {
     // It may have begun to stop by itself.
     let _ = running.node.stop().await;

@@ -21,15 +21,17 @@ pub(crate) struct Args {
     command: Command,
 }
 
-#[derive(Debug, Clone, Copy, clap::Subcommand)]
+#[derive(Debug, Clone, clap::Subcommand)]
 enum Command {
     /// Write a commented configuration file; never overwrites one
     Init,
-    /// Print every value that `peerage up` would use
+    /// Print every value that `peerage up` would use with the same flags
     Show {
         /// Also where each value comes from
         #[arg(long)]
         origin: bool,
+        #[command(flatten)]
+        flags: Flags,
     },
     /// Check the configuration file and the environment
     Check,
@@ -38,13 +40,13 @@ enum Command {
 pub(super) fn run(context: Context<'_>, args: Args) -> Result<(), Failed> {
     match args.command {
         Command::Init => init(context),
-        Command::Show { origin } => show(context, origin),
+        Command::Show { origin, flags } => show(context, origin, &flags),
         Command::Check => check(context),
     }
 }
 
-fn load(context: Context<'_>) -> Result<Config, Failed> {
-    Ok(Config::load(context.global.config.as_deref(), &Flags::default())?)
+fn load(context: Context<'_>, flags: &Flags) -> Result<Config, Failed> {
+    Ok(Config::load(context.global.config.as_deref(), flags)?)
 }
 
 fn init(context: Context<'_>) -> Result<(), Failed> {
@@ -74,8 +76,8 @@ fn write_new(path: &PathBuf) -> io::Result<()> {
     file.write_all(config::example().as_bytes())
 }
 
-fn show(context: Context<'_>, origin: bool) -> Result<(), Failed> {
-    let config = load(context)?;
+fn show(context: Context<'_>, origin: bool, flags: &Flags) -> Result<(), Failed> {
+    let config = load(context, flags)?;
     let rows: Vec<_> = config
         .settings()
         .iter()
@@ -93,7 +95,7 @@ fn show(context: Context<'_>, origin: bool) -> Result<(), Failed> {
 }
 
 fn check(context: Context<'_>) -> Result<(), Failed> {
-    let config = load(context)?;
+    let config = load(context, &Flags::default())?;
     let file = config.file;
     context.out.result(&json!({ "ok": true, "file": file }), |_| match &file {
         Some(file) => format!("{} is fine", file.display()),

@@ -1,0 +1,43 @@
+//! Metrics and health.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+use crate::sandbox::Sandbox;
+
+fn get(base: &str, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(base.strip_prefix("http://").unwrap()).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, answer)
+}
+
+#[test]
+fn metrics_and_health_answer_and_everything_else_is_not_found() {
+    let sandbox = Sandbox::new();
+    let daemon = sandbox.up(&["--metrics", "127.0.0.1:0"]);
+    let base = daemon.ready["metrics"].as_str().unwrap();
+    let (status, metrics) = get(base, "/metrics");
+    assert_eq!(status, 200);
+    assert!(metrics.contains("application/openmetrics-text; version=1.0.0; charset=utf-8"));
+    assert!(metrics.ends_with("# EOF\n"), "{metrics}");
+    for (path, wanted) in [("/healthz", 200), ("/readyz", 200), ("/", 404), ("/metrics/x", 404)] {
+        let (status, answer) = get(base, path);
+        assert_eq!(status, wanted, "{path}: {answer}");
+    }
+}
+
+#[test]
+fn silent_connections_do_not_keep_health_from_answering() {
+    let sandbox = Sandbox::new();
+    let daemon = sandbox.up(&["--metrics", "127.0.0.1:0"]);
+    let base = daemon.ready["metrics"].as_str().unwrap();
+    let address = base.strip_prefix("http://").unwrap();
+    let silent: Vec<_> = (0..40).map(|_| TcpStream::connect(address).unwrap()).collect();
+    assert_eq!(get(base, "/healthz").0, 200);
+    drop(silent);
+}

@@ -1,0 +1,160 @@
+//! Starting, stopping, and what survives.
+
+use std::{net::TcpListener, os::unix::fs::PermissionsExt};
+
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::sandbox::{Sandbox, fields};
+
+#[test]
+fn up_tells_in_one_line_that_it_is_ready_and_stops_on_sigterm() {
+    let sandbox = Sandbox::new();
+    let daemon = sandbox.up(&[]);
+    assert_eq!(fields(&daemon.ready), ["data", "event", "listen", "metrics", "peer_id", "rpc"]);
+    assert_eq!(daemon.ready["event"], "ready");
+    assert_eq!(daemon.ready["data"], sandbox.data().to_str().unwrap());
+    assert!(daemon.ready["rpc"].as_str().unwrap().starts_with("unix:"));
+    assert!(daemon.address().ends_with(&format!("/p2p/{}", daemon.id())));
+    assert_eq!(sandbox.data().metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    daemon.process.signal(Signal::TERM);
+    let (status, rest, messages) = daemon.process.end();
+    assert_eq!((status.code(), rest), (Some(0), vec![]), "{messages:#?}");
+    assert_eq!(sandbox.run(&["status"]).code, Some(3));
+}
+
+#[test]
+fn status_id_and_peers_have_the_shapes_of_the_contract() {
+    let sandbox = Sandbox::new();
+    let daemon = sandbox.up(&[]);
+    let id = sandbox.json(&["id"]);
+    assert_eq!(fields(&id), ["peer_id", "public_key"]);
+    assert_eq!(id["peer_id"], daemon.id());
+    let status = sandbox.json(&["status"]);
+    for field in [
+        "peer_id",
+        "uptime_s",
+        "peers",
+        "listen",
+        "external",
+        "reachability",
+        "rss_bytes",
+        "transfers_active",
+        "network",
+    ] {
+        assert!(!status[field].is_null(), "status has no {field}: {status}");
+    }
+    assert_eq!(status["listen"], daemon.ready["listen"]);
+    assert!(status["rss_bytes"].as_u64().unwrap() > 0);
+    assert_eq!(sandbox.json(&["peers"]), Value::Array(vec![]));
+    assert_eq!(sandbox.json(&["topics"]), Value::Array(vec![]));
+    let people = sandbox.run(&["status"]);
+    assert!(people.stdout.contains(daemon.id()) && people.stdout.contains("MB"), "{people:?}");
+    let checks = sandbox.run(&["doctor", "--json"]);
+    let failing = checks.json().as_array().unwrap().iter().any(|check| check["verdict"] == "fail");
+    assert_eq!(checks.code, Some(i32::from(failing)), "{checks:?}");
+}
+
+#[test]
+fn stop_returns_when_the_daemon_is_gone() {
+    let sandbox = Sandbox::new();
+    let daemon = sandbox.up(&[]);
+    assert_eq!(sandbox.json(&["stop"])["stopped"], true);
+    assert_eq!(sandbox.run(&["status"]).code, Some(3));
+    // The directory is free again at once.
+    let next = sandbox.up(&[]);
+    assert_eq!(next.id(), daemon.id());
+    let (status, _, messages) = daemon.process.end();
+    assert_eq!(status.code(), Some(0), "{messages:#?}");
+}
+
+#[test]
+fn a_second_daemon_on_the_same_directory_names_the_first() {
+    let sandbox = Sandbox::new();
+    let daemon = sandbox.up(&[]);
+    let second = sandbox.run(&["up", "--json", "--local-only", "--no-mdns"]);
+    assert_eq!(second.code, Some(1));
+    let message = second.json()["error"]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains(&format!("process {}", daemon.process.id())), "{message}");
+    assert_eq!(sandbox.run(&["id"]).code, Some(0));
+}
+
+#[test]
+fn identity_blocks_and_known_addresses_survive_kill_9() {
+    let (one, two) = (Sandbox::new(), Sandbox::new());
+    let stranger = "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA";
+    let first = one.up(&[]);
+    let other = two.up(&[]);
+    let id = first.id().to_owned();
+    let other_id = other.id().to_owned();
+    one.json(&["connect", other.address()]);
+    one.json(&["peers", "block", stranger]);
+    one.json(&["peers", "protect", &other_id]);
+    one.until(&["peers", "show", &other_id], |known| !known["addresses"][0]["worked_ms"].is_null());
+    first.kill();
+    other.kill();
+    let again = one.up(&[]);
+    assert_eq!(again.id(), id);
+    let lists = one.json(&["peers", "lists"]);
+    assert_eq!(lists["blocked"], serde_json::json!([stranger]));
+    assert_eq!(lists["protected"], serde_json::json!([other_id]));
+    let known = one.json(&["peers", "show", &other_id]);
+    assert!(known["addresses"][0]["address"].as_str().unwrap().contains("127.0.0.1"), "{known}");
+}
+
+#[test]
+fn an_address_in_use_is_named() {
+    let sandbox = Sandbox::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let address = format!("/ip4/127.0.0.1/tcp/{port}");
+    let finished =
+        sandbox.run(&["up", "--json", "--local-only", "--no-mdns", "--listen", &address]);
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    assert!(finished.stderr.contains(&port.to_string()), "{finished:?}");
+    let metrics = format!("127.0.0.1:{port}");
+    let finished = sandbox.run(&[
+        "up",
+        "--json",
+        "--local-only",
+        "--no-mdns",
+        "--listen",
+        "/ip4/127.0.0.1/tcp/0",
+        "--metrics",
+        &metrics,
+    ]);
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    assert!(finished.stderr.contains(&metrics), "{finished:?}");
+}
+
+#[test]
+fn an_identity_that_others_can_read_is_refused() {
+    let sandbox = Sandbox::new();
+    let daemon = sandbox.up(&[]);
+    sandbox.json(&["stop"]);
+    daemon.process.end();
+    let secret = |entry: &std::fs::DirEntry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        name.contains("identity") || name.ends_with(".key")
+    };
+    let mut entries = std::fs::read_dir(sandbox.data()).unwrap().map(Result::unwrap);
+    let key = entries.find(secret).expect("the data directory holds a key").path();
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let finished = sandbox.run(&["up", "--json", "--local-only", "--no-mdns"]);
+    assert_eq!(finished.code, Some(1), "{finished:?}");
+    assert!(finished.stderr.contains(key.to_str().unwrap()), "{finished:?}");
+}
+
+#[test]
+fn logs_go_to_a_file_as_json() {
+    let sandbox = Sandbox::new();
+    let daemon = sandbox.up(&["-vv", "--log-file", "node.log", "--log-format", "json"]);
+    daemon.process.signal(Signal::INT);
+    let (status, _, messages) = daemon.process.end();
+    assert_eq!((status.code(), messages), (Some(0), vec![]));
+    let logs = std::fs::read_to_string(sandbox.home.path().join("node.log")).unwrap();
+    assert!(logs.lines().count() > 0);
+    for line in logs.lines() {
+        serde_json::from_str::<Value>(line).unwrap();
+    }
+}

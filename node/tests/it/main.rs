@@ -1,0 +1,10 @@
+//! The binary as scripts and people use it: real processes on loopback.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod cli;
+mod config;
+mod http;
+mod lifecycle;
+mod sandbox;
+mod talk;
