@@ -1,1 +1,7 @@
-fn main() {}
+//! The transport under test, with a task in place of the node's driver.
+
+mod calls;
+mod daemon;
+mod feeds;
+mod socket;
+mod tcp;
