@@ -55,6 +55,10 @@ pub enum Event<T> {
 
 /// Runs dialogs whose outcome is a `T`. See the [crate] page.
 ///
+/// A dialog is stopped [`crate::CLOSED_GRACE`] after its connection closed, and when it does no I/O for
+/// its progress timeout, whether or not it still holds its stream: long work after the last byte
+/// belongs into the embedding behaviour.
+///
 /// Dropping it aborts every dialog and resets their substreams.
 pub struct Dialogs<T> {
     pub(crate) config: Config,

@@ -184,8 +184,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use futures::{AsyncReadExt, AsyncWriteExt};
-    use tokio::io::{DuplexStream, duplex};
+    use tokio::{
+        io::{DuplexStream, duplex},
+        task::JoinHandle,
+        time::timeout,
+    };
     use tokio_util::compat::{Compat, TokioAsyncReadCompatExt};
 
     use super::*;
@@ -196,6 +202,11 @@ mod tests {
     fn initiator(room: usize) -> (Gate<Pipe>, Pipe) {
         let (near, far) = duplex(room);
         (Gate::awaiting(near.compat()), far.compat())
+    }
+
+    /// What a spawned task returns, unless it sleeps for ever.
+    async fn result<T>(task: JoinHandle<T>) -> T {
+        timeout(Duration::from_secs(5), task).await.expect("it is woken").unwrap()
     }
 
     /// Lets every spawned task run until it waits for something.
@@ -249,7 +260,7 @@ mod tests {
         let writing = tokio::spawn(async move { near.write_all(&[0; 64]).await });
         settle().await;
         far.write_all(&[BUSY]).await.unwrap();
-        let error = writing.await.unwrap().unwrap_err();
+        let error = result(writing).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     }
 
@@ -265,9 +276,9 @@ mod tests {
         });
         settle().await;
         far.write_all(&[ACCEPTED, 7]).await.unwrap();
-        assert_eq!(reading.await.unwrap().unwrap(), [7]);
+        assert_eq!(result(reading).await.unwrap(), [7]);
         far.read_exact(&mut [0; 64]).await.unwrap();
-        writing.await.unwrap().unwrap();
+        result(writing).await.unwrap();
     }
 
     #[tokio::test]
@@ -279,8 +290,25 @@ mod tests {
         let writing = tokio::spawn(async move { writer.write_all(&[0; 64]).await });
         settle().await;
         far.write_all(&[BUSY]).await.unwrap();
-        for failed in [reading.await.unwrap().map(drop), writing.await.unwrap()] {
+        for failed in [result(reading).await.map(drop), result(writing).await] {
             assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
         }
+    }
+
+    #[tokio::test]
+    async fn a_reader_is_woken_although_a_writer_came_and_went() {
+        let (near, mut far) = initiator(4);
+        let (mut reader, mut writer) = near.split();
+        let reading = tokio::spawn(async move {
+            let mut read = [0];
+            reader.read_exact(&mut read).await.map(|()| read)
+        });
+        settle().await;
+        let writing = tokio::spawn(async move { writer.write_all(&[0; 64]).await });
+        settle().await;
+        writing.abort();
+        settle().await;
+        far.write_all(&[ACCEPTED, 7]).await.unwrap();
+        assert_eq!(result(reading).await.unwrap(), [7]);
     }
 }

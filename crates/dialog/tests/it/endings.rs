@@ -1,6 +1,6 @@
 //! Dialogs that are ended from outside: connections that close, callers that lose interest.
 
-use std::future::pending;
+use std::{future::pending, time::Duration};
 
 use libp2p_identity::{Keypair, PeerId};
 use libp2p_swarm::Swarm;
@@ -63,6 +63,12 @@ async fn a_dialog_that_uses_its_stream_says_itself_what_became_of_it() {
     let outcome = finished(&mut swarm).await.outcome.unwrap();
     // The connection closes before or after the status byte came.
     assert!(outcome.is_err() || outcome.unwrap() == b"lost");
+}
+
+/// The dialog that held the other half is gone.
+async fn assert_dropped(held: oneshot::Receiver<()>) {
+    let dropped = tokio::time::timeout(Duration::from_secs(10), held).await;
+    dropped.expect("it was dropped").unwrap_err();
 }
 
 async fn until(swarm: &mut Swarm<Behaviour>, mut done: oneshot::Receiver<()>) {
@@ -136,7 +142,7 @@ async fn a_token_cancels_a_running_dialog_and_drops_its_stream() {
     until(&mut swarm, is_running).await;
     token.cancel();
     assert!(matches!(finished(&mut swarm).await.error(), DialogError::Cancelled));
-    is_dropped.await.unwrap_err();
+    assert_dropped(is_dropped).await;
 }
 
 #[tokio::test]
@@ -144,24 +150,24 @@ async fn a_cancelled_dialog_reports_nothing() {
     let (mut swarm, peer) = pair(Behaviour::serving(config(), stall), config()).await;
     let (running, is_running) = oneshot::channel();
     let (dropped, is_dropped) = oneshot::channel::<()>();
-    let stranger = PeerId::random();
-    let running_one = swarm.behaviour_mut().dialogs.open(Open::new(peer, ECHO), async |stream| {
+    let open = Open::new(peer, ECHO).progress_timeout(None);
+    let running_one = swarm.behaviour_mut().dialogs.open(open, async |stream| {
         let _held = (stream, dropped);
         let _ = running.send(());
         pending().await
     });
     until(&mut swarm, is_running).await;
     let waiting = swarm.behaviour_mut().ask(peer);
-    let failed = swarm.behaviour_mut().ask(stranger);
+    let failed = swarm.behaviour_mut().ask(PeerId::random());
     for id in [running_one, waiting, failed] {
         swarm.behaviour_mut().dialogs.cancel(id);
     }
     assert_eq!(swarm.behaviour().dialogs.active(), 0);
-    is_dropped.await.unwrap_err();
-    let last = swarm.behaviour_mut().dialogs.open(
-        Open::new(peer, ECHO).progress_timeout(Some(std::time::Duration::from_millis(50))),
-        ask,
-    );
+    assert_dropped(is_dropped).await;
+    let last = swarm
+        .behaviour_mut()
+        .dialogs
+        .open(Open::new(peer, ECHO).progress_timeout(Some(Duration::from_millis(50))), ask);
     assert_eq!(finished(&mut swarm).await.id, last);
 }
 
@@ -200,23 +206,27 @@ async fn dropping_the_dialogs_ends_their_tasks() {
     });
     until(&mut swarm, is_running).await;
     drop(swarm);
-    is_dropped.await.unwrap_err();
+    assert_dropped(is_dropped).await;
 }
 
-#[tokio::test]
-async fn opens_that_their_callers_gave_up_do_not_pile_up_in_the_swarm() {
-    let few = Config { max_outbound_per_peer: 2, ..config() };
+/// A swarm whose connection has no room for another open.
+async fn to_mute_without_room() -> (Swarm<Behaviour>, PeerId, JoinHandle<()>) {
     let key = Keypair::generate_ed25519();
-    let (address, _mute) = mute(&key).await;
+    let (address, task) = mute(&key).await;
     let peer = key.public().to_peer_id();
-    let mut swarm = local(few);
+    let mut swarm = local(Config { max_outbound_per_peer: 2, ..config() });
     connect(&mut swarm, peer, &address).await;
     for _ in 0..2 {
         let id = swarm.behaviour_mut().ask(peer);
         settle(&mut swarm).await;
         swarm.behaviour_mut().dialogs.cancel(id);
     }
-    // The swarm still negotiates both, so this one has to wait, and may be given up, too.
+    (swarm, peer, task)
+}
+
+#[tokio::test]
+async fn opens_that_their_callers_gave_up_do_not_pile_up_in_the_swarm() {
+    let (mut swarm, peer, _mute) = to_mute_without_room().await;
     let token = CancellationToken::new();
     swarm.behaviour_mut().dialogs.open(Open::new(peer, ECHO).until(token.clone()), ask);
     settle(&mut swarm).await;
@@ -224,4 +234,14 @@ async fn opens_that_their_callers_gave_up_do_not_pile_up_in_the_swarm() {
     let finished = finished(&mut swarm).await;
     assert_eq!(finished.connection, None, "it was sent to a connection");
     assert!(matches!(finished.error(), DialogError::Cancelled));
+}
+
+#[tokio::test]
+async fn a_dialog_that_waits_in_line_ends_with_the_last_connection() {
+    let (mut swarm, peer, mute) = to_mute_without_room().await;
+    swarm.behaviour_mut().ask(peer);
+    settle(&mut swarm).await;
+    mute.abort();
+    let error = finished(&mut swarm).await.error();
+    assert!(matches!(error, DialogError::Closed), "{error}");
 }

@@ -7,6 +7,7 @@ use libp2p_identity::{Keypair, PeerId};
 use libp2p_swarm::Swarm;
 use libp2p_swarm_test::SwarmExt;
 use peerage_dialog::{Config, DialogError, Dialogs, Event, Inbound, Open, Side};
+use tokio::sync::oneshot;
 
 use crate::support::*;
 
@@ -92,15 +93,30 @@ async fn a_reader_learns_that_the_remote_is_busy() {
     assert_busy_remote(&mut swarm).await;
 }
 
+/// The refusal comes when the dialog has ended.
 #[tokio::test]
 async fn a_dialog_that_writes_little_and_never_reads_learns_that_the_remote_is_busy() {
-    let (mut swarm, peer) = pair(Behaviour::serving(config(), refuse), config()).await;
-    swarm.behaviour_mut().dialogs.open(Open::new(peer, ECHO), async |mut stream| {
-        stream.write_all(b"hello").await?;
-        stream.close().await?;
-        Ok(Vec::new())
+    let (mut server, address) =
+        listening(&Keypair::generate_ed25519(), Behaviour::new(config())).await;
+    let peer = *server.local_peer_id();
+    let (ended, has_ended) = oneshot::channel();
+    let asking = tokio::spawn(async move {
+        let mut client = local(config());
+        connect(&mut client, peer, &address).await;
+        client.behaviour_mut().dialogs.open(Open::new(peer, ECHO), async |mut stream| {
+            stream.write_all(b"hello").await?;
+            stream.close().await?;
+            drop(stream);
+            ended.send(()).unwrap();
+            Ok(Vec::new())
+        });
+        assert_busy_remote(&mut client).await;
     });
-    assert_busy_remote(&mut swarm).await;
+    let inbound = inbound(&mut server).await;
+    has_ended.await.unwrap();
+    server.behaviour_mut().dialogs.refuse(inbound);
+    tokio::spawn(server.loop_on_next());
+    asking.await.unwrap();
 }
 
 #[tokio::test]
