@@ -76,17 +76,17 @@ impl ListenError {
     }
 }
 
-/// The kind of the innermost I/O error: each transport wraps the one below.
+/// The kind of the innermost I/O error.
+///
+/// The transports wrap each other's errors in types that hide their source, but all of them show
+/// the text of the innermost one, which ends in the system's error number.
 fn kind_within(error: &io::Error) -> io::ErrorKind {
-    let mut found = error.kind();
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = error.get_ref().map(|e| e as _);
-    while let Some(error) = cause {
-        if let Some(io) = error.downcast_ref::<io::Error>() {
-            found = io.kind();
-        }
-        cause = error.source();
+    let text = error.to_string();
+    let number = text.rsplit_once("(os error ").and_then(|(_, rest)| rest.split_once(')'));
+    match number.and_then(|(number, _)| number.parse().ok()) {
+        Some(number) => io::Error::from_raw_os_error(number).kind(),
+        None => error.kind(),
     }
-    found
 }
 
 /// An address to listen on, and whether the node can do without it.
