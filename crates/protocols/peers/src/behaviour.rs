@@ -164,7 +164,7 @@ impl Behaviour {
         self.peers.book.addresses_of(peer)
     }
 
-    /// The connected peers, in no order.
+    /// The connected peers, in the order of their ids.
     pub fn connected(&self) -> impl Iterator<Item = &PeerId> {
         self.peers.pool.peers.keys()
     }

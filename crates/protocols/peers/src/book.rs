@@ -38,7 +38,9 @@ pub(crate) enum Learned {
     Peer,
     /// A new source for a known peer.
     Source,
-    /// Perhaps an address.
+    /// A new address of a known peer.
+    Address,
+    /// What was known.
     Nothing,
     /// The book is full of better ones.
     Full,
@@ -125,6 +127,7 @@ impl Book {
         match (new, new_source) {
             (true, _) => Learned::Peer,
             (false, true) => Learned::Source,
+            (false, false) if changed => Learned::Address,
             (false, false) => Learned::Nothing,
         }
     }

@@ -14,6 +14,8 @@ use crate::{Autodial, connect::Key, redial::Target};
 const MAX_WANTED: usize = 256;
 /// Peers that rest; 1024 × about 56 bytes = 56 KiB.
 const MAX_RESTING: usize = 1024;
+/// How often a node without any peer tries the best of its book again.
+const REVISIT: Duration = Duration::from_secs(120);
 /// How long a found peer that did not answer is left alone.
 const REST: Duration = Duration::from_secs(60);
 
@@ -38,12 +40,14 @@ pub(crate) struct Dials {
     resting: HashMap<PeerId, Instant>,
     /// No found peer is dialled before.
     earliest: Instant,
+    /// The book is not gone through again before.
+    revisit: Instant,
 }
 
 impl Dials {
     pub(crate) fn new(config: Autodial, now: Instant) -> Self {
         let (pending, wanted, resting) = (HashMap::new(), VecDeque::new(), HashMap::new());
-        Self { config, pending, wanted, resting, earliest: now }
+        Self { config, pending, wanted, resting, earliest: now, revisit: now + REVISIT }
     }
 
     pub(crate) fn begin(&mut self, id: ConnectionId, purpose: Purpose) {
@@ -94,6 +98,20 @@ impl Dials {
         self.resting.clear();
     }
 
+    /// Whether a node without any peer is to go through its book again; if so, it counts as done.
+    pub(crate) fn is_revisit_due(&mut self, now: Instant) -> bool {
+        let due = self.config.target_peers > 0 && self.revisit <= now;
+        if due {
+            self.revisit = now + REVISIT;
+        }
+        due
+    }
+
+    /// When that is to happen, if ever.
+    pub(crate) fn next_revisit(&self) -> Option<Instant> {
+        (self.config.target_peers > 0).then_some(self.revisit)
+    }
+
     /// Whether found peers are wanted at all with so many connected.
     pub(crate) fn is_lonely(&self, connected: usize) -> bool {
         connected + self.found() < self.config.target_peers
@@ -122,6 +140,11 @@ impl Dials {
     /// When [`Dials::next_wanted`] is worth asking again.
     pub(crate) fn next_due(&self, connected: usize) -> Option<Instant> {
         (self.is_ready(connected) && !self.wanted.is_empty()).then_some(self.earliest)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn resting(&self) -> usize {
+        self.resting.len()
     }
 
     fn is_ready(&self, connected: usize) -> bool {

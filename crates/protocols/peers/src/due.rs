@@ -46,13 +46,17 @@ impl Peers {
         self.connects.tick(now.at);
         self.closing.retain(|ask| !ask.is_cancelled());
         if !self.stopping {
+            if self.pool.peers.is_empty() && self.dials.is_revisit_due(now.at) {
+                self.want_best(now);
+            }
             self.redial(now);
             self.dial_found(now);
         }
-        let mut next = [pool_due, self.connects.next_due(), None, None];
+        let mut next = [pool_due, self.connects.next_due(), None, None, None];
         if !self.stopping && self.room() > 0 {
             next[2] = self.redials.next_due();
             next[3] = self.dials.next_due(self.pool.peers.len());
+            next[4] = self.pool.peers.is_empty().then(|| self.dials.next_revisit()).flatten();
         }
         next.into_iter().flatten().min()
     }

@@ -52,6 +52,11 @@ mod saves;
 mod swarm;
 mod waiting;
 
+#[cfg(test)]
+mod sim;
+#[cfg(test)]
+mod tests;
+
 pub use behaviour::{Behaviour, Event};
 pub use config::{Autodial, Config};
 pub use denied::Denied;

@@ -102,7 +102,7 @@ impl Peers {
         }
     }
 
-    fn want_best(&mut self, now: Now) {
+    pub(crate) fn want_best(&mut self, now: Now) {
         for peer in self.book.best(self.config().autodial.at_start) {
             self.dials.want(peer, now.at);
         }
@@ -155,7 +155,9 @@ impl Peers {
         if addresses.is_empty() || self.lists.check(&peer).is_err() {
             return;
         }
-        self.redials.hurry(peer, now.at);
+        if !matches!(learned, Learned::Nothing | Learned::Full) {
+            self.redials.hurry(peer, now.at);
+        }
         if !self.pool.peers.contains_key(&peer) && self.book.is_worth_dialling(&peer) {
             self.dials.want(peer, now.at);
         }

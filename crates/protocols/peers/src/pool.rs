@@ -1,7 +1,7 @@
 //! The connections there are and those on their way, and the limits they keep. Pure.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     net::IpAddr,
     time::{Duration, Instant},
 };
@@ -32,6 +32,7 @@ pub(crate) struct Connection {
 /// | Live    | a better connection to the same peer  | Retired |
 /// | Live    | block, trim, the user, shutdown       | Closing |
 /// | Retired | `drain_timeout`, or as Live           | Closing |
+/// | Retired | the better connection is gone         | Live    |
 /// | any     | the swarm reports it closed           | gone    |
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
@@ -102,7 +103,8 @@ impl Live {
 #[derive(Debug)]
 pub(crate) struct Pool {
     pub(crate) config: Config,
-    pub(crate) peers: HashMap<PeerId, Live>,
+    /// In the order of their ids, so that the same events always lead to the same orders.
+    pub(crate) peers: BTreeMap<PeerId, Live>,
     owners: HashMap<ConnectionId, PeerId>,
     pending_in: HashMap<ConnectionId, Option<IpAddr>>,
     pending_out: HashSet<ConnectionId>,
@@ -114,7 +116,7 @@ impl Pool {
     pub(crate) fn new(config: Config) -> Self {
         Self {
             config,
-            peers: HashMap::new(),
+            peers: BTreeMap::new(),
             owners: HashMap::new(),
             pending_in: HashMap::new(),
             pending_out: HashSet::new(),
@@ -263,6 +265,18 @@ impl Pool {
     /// The peer's best connection, unless all are being closed.
     pub(crate) fn best(&self, peer: &PeerId) -> Option<&Connection> {
         self.peers.get(peer)?.best()
+    }
+
+    /// The best retired connection of a peer that has no other left becomes the one in use again.
+    pub(crate) fn revive(&mut self, peer: &PeerId) -> Option<ConnectionId> {
+        let live = self.peers.get_mut(peer)?;
+        if live.connections.iter().any(|c| c.state == State::Live) {
+            return None;
+        }
+        let best = live.connections.iter_mut().filter(|c| !c.is_closing()).min_by_key(|c| c.rank());
+        let best = best?;
+        best.state = State::Live;
+        Some(best.id)
     }
 
     /// Marks all connections of the peer as being closed; true if there were any.

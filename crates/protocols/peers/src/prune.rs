@@ -109,7 +109,7 @@ impl Pool {
             })
             .collect();
         candidates.sort_unstable();
-        for (_, peer) in candidates.into_iter().take(staying - config.low_peers) {
+        for (_, peer) in candidates.into_iter().take(staying.saturating_sub(config.low_peers)) {
             self.close(&peer, "closed to make room");
             due.actions.push(Action::Trim { peer });
         }

@@ -90,14 +90,12 @@ impl Redials {
 
     /// Whether the peer is one we stay connected to for ever.
     pub(crate) fn keeps(&self, peer: &PeerId) -> bool {
-        self.entries.iter().any(|(target, entry)| {
-            let it_is = match (target, entry.state) {
-                (Target::Peer(kept), _) => kept == peer,
-                (Target::Address(_), State::Connected { peer: kept, .. }) => kept == *peer,
-                (Target::Address(_), State::Waiting { .. } | State::Dialling) => false,
-            };
-            it_is && entry.forever
-        })
+        let by_address = |(target, entry): (&Target, &Entry)| match (target, entry.state) {
+            (Target::Address(_), State::Connected { peer: kept, .. }) => kept == *peer,
+            (Target::Address(_) | Target::Peer(_), _) => false,
+        };
+        self.entries.get(&Target::Peer(*peer)).is_some_and(|entry| entry.forever)
+            || self.entries.iter().any(by_address)
     }
 
     /// A connection to `peer` stands, made by the dial of `dialled` if by any of these.

@@ -11,6 +11,7 @@ const VERSION: u8 = 1;
 
 /// What is remembered of a peer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Entry {
     /// At most [`MAX_ADDRESSES`](crate::book::MAX_ADDRESSES).
     pub(crate) addresses: Vec<Address>,

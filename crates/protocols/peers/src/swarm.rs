@@ -100,7 +100,14 @@ impl Peers {
         let Some(closed) = self.pool.closed(id) else { return };
         let other = self.pool.best(&peer).map(|connection| connection.id);
         self.connects.on_closed(id, other);
-        let Some(live) = closed.last else { return };
+        let Some(live) = closed.last else {
+            if let Some(revived) = self.pool.revive(&peer)
+                && self.pool.peers.get(&peer).is_some_and(|live| live.keep == Keep::Open)
+            {
+                self.notify(peer, revived, Keep::Open);
+            }
+            return;
+        };
         self.book.disconnected(peer, now.wall);
         let idle = matches!(cause, Some(ConnectionError::KeepAliveTimeout));
         let accident = closed.reason.is_none() && !idle;
