@@ -99,7 +99,8 @@ async fn serve(
     let ready = Ready {
         event: "ready",
         peer_id: running.peer_id,
-        listen: &running.listen,
+        // Interfaces that came up since are known here and not in `running.listen`.
+        listen: &node.status().await?.listen,
         data,
         rpc: server.endpoints().to_string(),
         metrics: http.as_ref().map(|http| format!("http://{}", http.address)),

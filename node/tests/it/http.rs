@@ -5,7 +5,7 @@ use std::{
     net::TcpStream,
 };
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Daemon, Sandbox};
 
 fn get(base: &str, path: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(base.strip_prefix("http://").unwrap()).unwrap();
@@ -14,6 +14,13 @@ fn get(base: &str, path: &str) -> (u16, String) {
     stream.read_to_string(&mut answer).unwrap();
     let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
     (status, answer)
+}
+
+/// The value of a metric without labels.
+pub(crate) fn metric(daemon: &Daemon, name: &str) -> f64 {
+    let (_, text) = get(daemon.ready["metrics"].as_str().unwrap(), "/metrics");
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.unwrap_or_else(|| panic!("no {name}: {text}")).parse().unwrap()
 }
 
 #[test]

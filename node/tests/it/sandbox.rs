@@ -64,7 +64,7 @@ impl Sandbox {
     pub(crate) fn up(&self, args: &[&str]) -> Daemon {
         let common =
             ["up", "--json", "--no-mdns", "--local-only", "--listen", "/ip4/127.0.0.1/tcp/0"];
-        let mut process = self.spawn(&[&common, args].concat());
+        let process = self.spawn(&[&common, args].concat());
         let ready = process.line();
         Daemon { ready: serde_json::from_str(&ready).unwrap(), process }
     }
@@ -138,7 +138,7 @@ impl Process {
     }
 
     /// The next line on stdout.
-    pub(crate) fn line(&mut self) -> String {
+    pub(crate) fn line(&self) -> String {
         self.lines.recv_timeout(PATIENCE).unwrap_or_else(|e| {
             let said: Vec<_> = self.messages.try_iter().collect();
             panic!("no line on stdout ({e}); stderr: {said:#?}")
@@ -146,7 +146,7 @@ impl Process {
     }
 
     /// Waits for a line on stderr that contains `text`.
-    pub(crate) fn message(&mut self, text: &str) {
+    pub(crate) fn message(&self, text: &str) {
         let mut said = Vec::new();
         loop {
             match self.messages.recv_timeout(PATIENCE) {

@@ -50,7 +50,7 @@ fn peers_are_listed_shown_pinged_and_let_go() {
     assert_eq!(fields(connection), ["address", "direction", "relayed", "transport"]);
     assert_eq!(connection["direction"], "out");
     assert_eq!(connection["transport"], "tcp");
-    assert_eq!(peers[0]["sources"], serde_json::json!(["bootstrap"]));
+    assert!(peers[0]["sources"].as_array().unwrap().contains(&"bootstrap".into()), "{peers}");
     assert!(pair.ada.run(&["peers"]).stdout.contains(ben));
     assert!(pair.ada.run(&["peers", "show", ben]).stdout.contains("protocol"));
 
@@ -80,9 +80,9 @@ fn peers_are_listed_shown_pinged_and_let_go() {
 fn what_is_published_is_printed_where_it_is_subscribed() {
     let pair = pair();
     let ada = pair.ada_up.id();
-    let mut json = pair.ben.spawn(&["sub", "news", "weather", "--count", "2", "--json"]);
-    let mut people = pair.ben.spawn(&["sub", "news", "--count", "2"]);
-    for reader in [&mut json, &mut people] {
+    let json = pair.ben.spawn(&["sub", "news", "weather", "--count", "2", "--json"]);
+    let people = pair.ben.spawn(&["sub", "news", "--count", "2"]);
+    for reader in [&json, &people] {
         reader.message("subscribed");
     }
     pair.ada.until(&["topics"], |topics| {
@@ -112,7 +112,7 @@ fn what_is_published_is_printed_where_it_is_subscribed() {
 fn exchange_messages_arrive_and_requests_are_answered() {
     let pair = pair();
     let (ada, ben) = (pair.ada_up.id(), pair.ben_up.id());
-    let mut listener =
+    let listener =
         pair.ben.spawn(&["exchange", "listen", "chat", "note", "--count", "3", "--json"]);
     listener.message("listening");
     let sent = pair.ada.json(&["exchange", "send", ben, "chat", "hello", "--ack"]);
@@ -129,8 +129,8 @@ fn exchange_messages_arrive_and_requests_are_answered() {
     }
     assert_eq!(listener.end().0.code(), Some(0));
 
-    let mut responder = pair.ben.spawn(&["exchange", "respond", "time", "noon"]);
-    let mut echo = pair.ben.spawn(&["exchange", "respond", "echo", "-", "--count", "1"]);
+    let responder = pair.ben.spawn(&["exchange", "respond", "time", "noon"]);
+    let echo = pair.ben.spawn(&["exchange", "respond", "echo", "-", "--count", "1"]);
     responder.message("responding");
     echo.message("responding");
     assert_eq!(pair.ada.json(&["exchange", "request", ben, "time", "?"])["data"], "noon");
