@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    commands::{bench, config, discovery, exchange, man, peers, pubsub},
+    bench,
+    commands::{config, discovery, exchange, man, peers, pubsub},
     config::Flags,
 };
 

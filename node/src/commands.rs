@@ -13,7 +13,6 @@ use crate::{
     output::Output,
 };
 
-pub(crate) mod bench;
 pub(crate) mod config;
 pub(crate) mod discovery;
 pub(crate) mod exchange;
@@ -82,7 +81,7 @@ pub(crate) async fn run(command: Client, context: Context<'_>) -> Result<(), Fai
         Client::Sub(args) => pubsub::subscribe(context, args).await,
         Client::Topics => pubsub::topics(context).await,
         Client::Exchange(args) => exchange::run(context, args).await,
-        Client::Bench(args) => bench::run(context, args).await,
+        Client::Bench(args) => crate::bench::run(context, args).await,
         Client::Config(args) => config::run(context, args),
         Client::Completions { shell } => man::completions(context.out, shell),
         Client::Man(args) => man::run(context.out, &args),

@@ -18,7 +18,9 @@ use crate::{
 
 /// The data directory: as given, or else the user's.
 pub(crate) fn data_dir(global: &Global) -> Result<PathBuf, Failed> {
-    let chosen = global.data.clone().or_else(dirs::data);
+    // An empty variable is as good as none.
+    let given = global.data.clone().filter(|dir| !dir.as_os_str().is_empty());
+    let chosen = given.or_else(dirs::data);
     let dir = chosen.ok_or_else(|| {
         Failed::new(Exit::Failed, "no_home", "no home directory is known; name one with --data")
     })?;

@@ -53,6 +53,11 @@ pub(crate) async fn start(settings: Settings) -> Result<Running, Failed> {
     })
 }
 
+/// Writes a new pre-shared network key.
+pub(crate) fn create_network_key(file: &Path) -> Result<(), Failed> {
+    peerage::create_network_key(file).map_err(|e| Failed::new(Exit::Failed, "bad_key", e))
+}
+
 /// Starts the control API: a Unix socket in `data`, and TCP if configured.
 pub(crate) async fn serve(node: Node, config: &Config, data: &Path) -> Result<Server, Failed> {
     let mut rpc = RpcConfig::in_data_dir(data);

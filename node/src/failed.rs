@@ -52,6 +52,8 @@ pub(crate) struct Reason {
     pub(crate) code: String,
     /// For people.
     pub(crate) message: String,
+    /// Whether the same may succeed later without any change.
+    pub(crate) is_retryable: bool,
     /// Fields of the typed error.
     fields: Map<String, Value>,
 }
@@ -59,9 +61,9 @@ pub(crate) struct Reason {
 impl Failed {
     /// A failure of this program rather than of the node.
     pub(crate) fn new(exit: Exit, code: &str, message: impl ToString) -> Self {
-        let message = message.to_string();
-        let reason = Reason { exit, code: code.to_owned(), message, fields: Map::new() };
-        Self::Because(Box::new(reason))
+        let is_retryable = exit == Exit::TimedOut;
+        let (code, message, fields) = (code.to_owned(), message.to_string(), Map::new());
+        Self::Because(Box::new(Reason { exit, code, message, is_retryable, fields }))
     }
 
     /// A deadline passed.
@@ -82,8 +84,9 @@ impl Failed {
             _ => Map::new(),
         };
         fields.remove("code");
-        let reason = Reason { exit, code: error.code(), message: error.to_string(), fields };
-        Self::Because(Box::new(reason))
+        let (code, message) = (error.code(), error.to_string());
+        let is_retryable = error.is_retryable();
+        Self::Because(Box::new(Reason { exit, code, message, is_retryable, fields }))
     }
 }
 

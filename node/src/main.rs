@@ -5,6 +5,7 @@
 //! network. Follows `docs/contract.md`. Invariant: with `--json` stdout holds JSON and nothing
 //! else, and the exit code says how it went.
 
+mod bench;
 mod cli;
 mod commands;
 mod config;
@@ -66,7 +67,7 @@ fn up(context: Context<'_>, flags: &config::Flags) -> Result<(), Failed> {
 /// Runs any other command; ctrl-C ends it with the code that scripts expect.
 fn client(context: Context<'_>, command: Client) -> Result<(), Failed> {
     logs::client(context.global.verbose);
-    block_on(1, async {
+    block_on(threads(&command), async {
         tokio::select! {
             outcome = commands::run(command, context) => outcome,
             interrupted = signals::interrupt() => {
@@ -75,6 +76,18 @@ fn client(context: Context<'_>, command: Client) -> Result<(), Failed> {
             }
         }
     })
+}
+
+/// One thread, but a program to compare with has as many as `#[tokio::main]` gives it.
+fn threads(command: &Client) -> usize {
+    let plain = match command {
+        Client::Bench(args) => match &args.command {
+            bench::Command::Side(side) => side.role.is_plain(),
+            _ => false,
+        },
+        _ => false,
+    };
+    if plain { std::thread::available_parallelism().map_or(1, usize::from) } else { 1 }
 }
 
 fn block_on(threads: usize, work: impl Future<Output = Result<(), Failed>>) -> Result<(), Failed> {

@@ -10,11 +10,12 @@ pub(crate) async fn interrupt() -> io::Result<()> {
 }
 
 /// The signals that ask a daemon to stop.
+///
+/// SIGHUP is left alone: a handler would undo `nohup`, and the store survives a sudden end.
 #[derive(Debug)]
 pub(crate) struct StopSignals {
     interrupt: Signal,
     terminate: Signal,
-    hangup: Signal,
 }
 
 impl StopSignals {
@@ -23,7 +24,6 @@ impl StopSignals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
         })
     }
 
@@ -32,7 +32,6 @@ impl StopSignals {
         tokio::select! {
             _ = self.interrupt.recv() => "interrupt",
             _ = self.terminate.recv() => "SIGTERM",
-            _ = self.hangup.recv() => "SIGHUP",
         }
     }
 }

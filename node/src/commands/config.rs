@@ -11,6 +11,7 @@ use serde_json::json;
 use super::Context;
 use crate::{
     config::{self, Config, Flags},
+    daemon,
     failed::{Exit, Failed},
     output::Table,
 };
@@ -35,6 +36,11 @@ enum Command {
     },
     /// Check the configuration file and the environment
     Check,
+    /// Write a new pre-shared network key, for --network-key at every member; never overwrites one
+    Key {
+        /// Where to
+        file: PathBuf,
+    },
 }
 
 pub(super) fn run(context: Context<'_>, args: Args) -> Result<(), Failed> {
@@ -42,6 +48,10 @@ pub(super) fn run(context: Context<'_>, args: Args) -> Result<(), Failed> {
         Command::Init => init(context),
         Command::Show { origin, flags } => show(context, origin, &flags),
         Command::Check => check(context),
+        Command::Key { file } => {
+            daemon::create_network_key(&file)?;
+            context.out.result(&json!({ "file": file }), |_| format!("wrote {}", file.display()))
+        }
     }
 }
 

@@ -193,6 +193,9 @@ fn describe(known: &Known) -> String {
 }
 
 fn enumerate(lists: &Lists) -> String {
+    if *lists == Lists::default() {
+        return "the lists are empty".to_owned();
+    }
     let mut table = Table::new(["LIST", "PEER"]);
     for (name, peers) in
         [("blocked", &lists.blocked), ("allowed", &lists.allowed), ("protected", &lists.protected)]
@@ -241,7 +244,6 @@ pub(super) async fn ping(context: Context<'_>, args: Ping) -> Result<(), Failed>
     let mut every = tokio::time::interval(Duration::from_secs_f64(args.interval));
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut times = Vec::new();
-    let mut failure = None;
     for number in 1..=args.count {
         every.tick().await;
         match context.within("no answer", node.peers().ping(args.peer)).await {
@@ -250,17 +252,18 @@ pub(super) async fn ping(context: Context<'_>, args: Ping) -> Result<(), Failed>
                 let line = json!({ "event": "pong", "n": number, "rtt_us": pong.rtt_us });
                 context.out.item(&line, |_| answered(number, pong))?;
             }
-            Err(Failed::Because(reason)) if number < args.count || !times.is_empty() => {
-                context.out.note(format_args!("{number}: {}", reason.message));
-                failure = Some(reason);
+            // Another try may fare better, unless it was the last or can never do.
+            Err(Failed::Because(reason))
+                if reason.is_retryable && (number < args.count || !times.is_empty()) =>
+            {
+                let error = reason.to_json()["error"].take();
+                let line = json!({ "event": "failed", "n": number, "error": error });
+                context.out.item(&line, |_| format!("{number}: {}", printable(&reason.message)))?;
             }
             Err(failed) => return Err(failed),
         }
     }
-    match failure {
-        Some(reason) if times.is_empty() => Err(Failed::Because(reason)),
-        _ => summary(context, &args, &times),
-    }
+    summary(context, &args, &times)
 }
 
 fn answered(number: u32, pong: Pong) -> String {

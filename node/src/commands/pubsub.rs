@@ -52,6 +52,9 @@ pub(super) async fn subscribe(context: Context<'_>, args: Subscribe) -> Result<(
 pub(super) async fn topics(context: Context<'_>) -> Result<(), Failed> {
     let topics = context.ask(async |node| node.pubsub().topics().await).await?;
     context.out.result(&topics, |topics| {
+        if topics.is_empty() {
+            return "no topics".to_owned();
+        }
         let mut table = Table::new(["TOPIC", "SUBSCRIBED", "PEERS", "MESH"]);
         for topic in topics {
             let subscribed = if topic.subscribed { "yes" } else { "no" };

@@ -48,6 +48,8 @@ pub(crate) enum Kind {
     Path,
     /// A host and a port, or empty.
     Socket,
+    /// A log level, also by module.
+    Level,
 }
 
 impl Kind {
@@ -67,6 +69,9 @@ impl Kind {
             Self::Peers => "a list of peer ids such as 12D3KooW…".to_owned(),
             Self::Path => "the path of a file".to_owned(),
             Self::Socket => "HOST:PORT such as 127.0.0.1:9464".to_owned(),
+            Self::Level => "off, error, warn, info, debug or trace, also by module such as \
+                 warn,peerage=debug"
+                .to_owned(),
         }
     }
 
@@ -82,6 +87,7 @@ impl Kind {
             Self::Peers => "PEER",
             Self::Path => "FILE",
             Self::Socket => "HOST:PORT",
+            Self::Level => "LEVEL",
         }
     }
 
@@ -98,6 +104,7 @@ impl Kind {
             (Self::Choice(words), Value::Text(text)) => words.contains(&text.as_str()),
             (Self::Int(min, max), Value::Int(number)) => (min..=max).contains(number),
             (Self::Socket, Value::Text(text)) => text.is_empty() || is_socket(text),
+            (Self::Level, Value::Text(text)) => text.split(',').all(is_level),
             (Self::Addresses, Value::List(items)) => return all::<Multiaddr>(items, self, &value),
             (Self::Peers, Value::List(items)) => return all::<PeerId>(items, self, &value),
             _ => false,
@@ -137,4 +144,10 @@ fn all<T: FromStr>(items: &[String], kind: Kind, value: &Value) -> Result<Value,
 fn is_socket(text: &str) -> bool {
     text.rsplit_once(':')
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
+/// `LEVEL` or `MODULE=LEVEL`.
+fn is_level(directive: &str) -> bool {
+    let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level);
+    level.trim().parse::<tracing::level_filters::LevelFilter>().is_ok()
 }

@@ -48,3 +48,29 @@ fn silent_connections_do_not_keep_health_from_answering() {
     assert_eq!(get(base, "/healthz").0, 200);
     drop(silent);
 }
+
+#[test]
+fn the_control_api_on_tcp_wants_the_token() {
+    let sandbox = Sandbox::new();
+    let daemon = sandbox.up(&["--rpc", "127.0.0.1:0"]);
+    let rpc = daemon.ready["rpc"].as_str().unwrap();
+    let address = rpc.split_once(",http://").unwrap().1;
+    let token = std::fs::read_to_string(sandbox.data().join("rpc.token")).unwrap();
+    let ask = |authorisation: &str| {
+        let body = r#"{"jsonrpc":"2.0","id":1,"method":"node.id","params":{}}"#;
+        let mut stream = TcpStream::connect(address).unwrap();
+        write!(
+            stream,
+            "POST / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{authorisation}\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(ask("").starts_with("HTTP/1.1 401"));
+    let answer = ask(&format!("Authorization: Bearer {}\r\n", token.trim()));
+    assert!(answer.contains(daemon.id()), "{answer}");
+}

@@ -164,3 +164,19 @@ fn logs_go_to_a_file_as_json() {
         serde_json::from_str::<Value>(line).unwrap();
     }
 }
+
+#[test]
+fn a_damaged_store_is_kept_aside_and_everybody_hears_of_it() {
+    let sandbox = Sandbox::new();
+    sandbox.up(&[]).kill();
+    let store = sandbox.data().join("peerage.redb");
+    std::fs::write(&store, [7; 100_000]).unwrap();
+    let daemon = sandbox.up(&["--quiet"]);
+    daemon.process.message("WARNING");
+    let kept = std::fs::read_dir(sandbox.data()).unwrap().filter(|entry| {
+        let name = entry.as_ref().unwrap().file_name();
+        name.to_string_lossy().starts_with("peerage.redb.corrupt")
+    });
+    assert_eq!(kept.count(), 1);
+    assert_eq!(sandbox.json(&["id"])["peer_id"], daemon.id());
+}

@@ -190,3 +190,29 @@ fn an_answer_that_does_not_come_in_time_is_exit_code_4() {
     let finished = sandbox.run(&["connect", &address, "--timeout", "0.5", "--json"]);
     assert_eq!((finished.code, finished.error_code().as_str()), (Some(4), "timed_out"));
 }
+
+#[test]
+fn nodes_with_the_same_network_key_meet_and_others_stay_outside() {
+    let (ada, ben, eve) = (Sandbox::new(), Sandbox::new(), Sandbox::new());
+    let key = ada.home.path().join("swarm.key");
+    let key = key.to_str().unwrap();
+    ada.json(&["config", "key", key]);
+    let again = ada.run(&["config", "key", key, "--json"]);
+    assert_eq!((again.code, again.error_code().as_str()), (Some(1), "bad_key"));
+    let ada_up = ada.up(&["--network-key", key]);
+    let ben_up = ben.up(&["--network-key", key]);
+    let _eve_up = eve.up(&[]);
+    assert_eq!(ada.json(&["status"])["network_key"], true);
+    assert_eq!(ben.json(&["connect", ada_up.address()])["peer_id"], ada_up.id());
+    let outside = eve.run(&["connect", ben_up.address(), "--json"]);
+    assert_ne!(outside.code, Some(0), "{outside:?}");
+}
+
+#[test]
+fn ping_gives_up_at_once_on_a_peer_that_nobody_knows() {
+    let sandbox = Sandbox::new();
+    let _daemon = sandbox.up(&["--no-kad"]);
+    let stranger = "12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA";
+    let finished = sandbox.run(&["ping", stranger, "--json"]);
+    assert_eq!((finished.code, finished.error_code().as_str()), (Some(1), "no_address"));
+}

@@ -114,6 +114,7 @@ fn a_wrong_value_is_told_what_is_expected() {
     ] {
         assert_eq!(refused(file), message);
     }
+    assert!(refused("[log]\nlevel = \"verbose\"").contains("expected off, error, warn"));
     assert!(refused("[network\n").starts_with("node.toml:1: "));
 }
 
