@@ -15,6 +15,7 @@ mod lan;
 mod listen;
 mod mdns;
 mod metrics;
+pub mod plain;
 mod records;
 mod settings;
 mod stack;

@@ -14,6 +14,8 @@ pub use peerage_api::{
 #[cfg(feature = "remote")]
 pub use remote::{ConnectError, Remote};
 #[cfg(feature = "node")]
+pub use peerage_net::plain;
+#[cfg(feature = "node")]
 pub use peerage_net::{
     KeyError, ListenError, Profile, Running, Settings, StartError, create_network_key, start,
 };

@@ -10,7 +10,6 @@ use peerage_api::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::io::AsyncReadExt as _;
 
 use crate::{
     daemon::{self, Running, Settings},
@@ -133,9 +132,9 @@ async fn connected(address: Multiaddr) -> Result<(Running, PeerId), Failed> {
 }
 
 async fn input_ended() {
-    let mut rest = Vec::new();
+    let drain = || io::copy(&mut io::stdin(), &mut io::sink());
     // Whatever comes, its end is what counts.
-    let _ = tokio::io::stdin().read_to_end(&mut rest).await;
+    let _ = tokio::task::spawn_blocking(drain).await;
 }
 
 fn echo() -> MessageType {
@@ -235,10 +234,4 @@ async fn crowd(out: Output, address: Multiaddr, count: u16) -> Result<(), Failed
     }
     future::join_all(nodes.into_iter().map(|(running, _)| running.stopped())).await;
     Ok(())
-}
-
-impl From<anyhow::Error> for Failed {
-    fn from(error: anyhow::Error) -> Self {
-        Self::from(io::Error::other(format!("{error:#}")))
-    }
 }

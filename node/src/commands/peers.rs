@@ -286,6 +286,6 @@ fn summary(context: Context<'_>, args: &Ping, times: &[u64]) -> Result<(), Faile
 }
 
 /// Connects to a peer that may be known but not connected.
-pub(super) async fn reach(node: &peerage_api::Node, peer: PeerId) -> Result<(), PeersError> {
+pub(crate) async fn reach(node: &peerage_api::Node, peer: PeerId) -> Result<(), PeersError> {
     node.peers().connect_to(peer).await.map(|_| ())
 }
