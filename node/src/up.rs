@@ -127,11 +127,21 @@ fn banner(ready: &Ready<'_>) -> String {
     if let Some(metrics) = &ready.metrics {
         row("metrics", format!("{metrics}/metrics"));
     }
-    let how = match ready.listen.first() {
+    let how = match to_hand_out(ready.listen) {
         Some(address) => format!("Others connect with: peerage connect {address}\n"),
         None => String::new(),
     };
     format!("The node is up.\n\n{table}\n{how}Stop it with ctrl-C or `peerage stop`.")
+}
+
+/// The address that most likely works elsewhere.
+fn to_hand_out(listen: &[Multiaddr]) -> Option<&Multiaddr> {
+    let here_only = ["/ip4/127.", "/ip6/::1/", "/ip6/fe80:"];
+    let elsewhere = |address: &&Multiaddr| {
+        let text = address.to_string();
+        !here_only.iter().any(|prefix| text.starts_with(prefix))
+    };
+    listen.iter().find(elsewhere).or(listen.first())
 }
 
 /// Stops everything within a bounded time; a second signal ends the process at once.

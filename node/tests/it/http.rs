@@ -39,6 +39,28 @@ fn metrics_and_health_answer_and_everything_else_is_not_found() {
 }
 
 #[test]
+fn the_dashboard_shows_metrics_that_exist() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/grafana/dashboard.json");
+    let dashboard = std::fs::read_to_string(path).unwrap();
+    let parsed: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
+    let panels = parsed["panels"].as_array().unwrap();
+    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap());
+    let shown: std::collections::BTreeSet<&str> = targets
+        .flat_map(|target| {
+            let expression = target["expr"].as_str().unwrap();
+            expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        })
+        .filter(|word| word.starts_with("peerage_"))
+        .collect();
+    assert!(shown.len() > 10, "{shown:?}");
+    let sandbox = Sandbox::new();
+    let daemon = sandbox.up(&["--metrics", "127.0.0.1:0"]);
+    for name in shown {
+        assert!(metric(&daemon, name) >= 0.0, "{name}");
+    }
+}
+
+#[test]
 fn silent_connections_do_not_keep_health_from_answering() {
     let sandbox = Sandbox::new();
     let daemon = sandbox.up(&["--metrics", "127.0.0.1:0"]);
