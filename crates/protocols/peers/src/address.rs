@@ -145,15 +145,3 @@ pub(crate) fn counted_ip(address: &Multiaddr, exempt_private: bool) -> Option<Ip
         _ => None,
     }
 }
-
-/// As the contract writes addresses. Through the bytes, whose meaning is fixed, since the contract
-/// and libp2p need not agree on a version of the crate `multiaddr`.
-pub(crate) fn to_api(address: &Multiaddr) -> peerage_types::Multiaddr {
-    peerage_types::Multiaddr::try_from(address.to_vec())
-        .unwrap_or_else(|_| peerage_types::Multiaddr::empty())
-}
-
-/// As libp2p writes addresses; nothing for what it does not know.
-pub(crate) fn from_api(address: &peerage_types::Multiaddr) -> Option<Multiaddr> {
-    Multiaddr::try_from(address.to_vec()).ok()
-}

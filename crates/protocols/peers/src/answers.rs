@@ -90,7 +90,7 @@ impl Peers {
             return Err(PeersError::Unknown { peer: *peer });
         }
         let addresses = self.book.ranked(peer).into_iter().map(|known| KnownAddress {
-            address: address::to_api(&known.address),
+            address: known.address.clone(),
             worked_ms: known.worked,
             failures: known.failures,
         });
@@ -132,7 +132,7 @@ impl Peers {
     fn already(&self, peer: Option<PeerId>, given: &[libp2p_core::Multiaddr]) -> Option<Connected> {
         let found = |peer: PeerId, connection: &pool::Connection| Connected {
             peer_id: peer,
-            address: address::to_api(&connection.address),
+            address: connection.address.clone(),
             already: true,
         };
         match peer {
@@ -217,7 +217,7 @@ impl Peers {
 }
 
 fn shown(connection: &pool::Connection) -> Connection {
-    let address = address::to_api(&connection.address);
+    let address = connection.address.clone();
     let transport = match connection.relayed {
         true => Transport::Relay,
         false => Transport::of(&address),

@@ -71,10 +71,7 @@ pub(crate) fn resolve(
     }
     let (mut peer, mut addresses) = (request.peer, Vec::new());
     for given in &request.addresses {
-        let Some(parsed) = address::from_api(given) else {
-            return Err(bad(given.to_string(), "this version does not know its parts"));
-        };
-        let (bare, named) = split(&parsed);
+        let (bare, named) = split(given);
         match (peer, named) {
             (Some(expected), Some(named)) if expected != named => {
                 return Err(bad(

@@ -120,13 +120,17 @@ fn known_kind(error: &io::Error) -> Option<&'static str> {
     }
 }
 
-/// At most 160 characters in one line, without the operating system's number.
+/// One line of at most 160 characters. Some layers pass on only the text of the operating system's
+/// error, which ends in its number.
 fn short(text: &str) -> String {
-    let text = text.split(" (os error").next().unwrap_or(text);
-    let line = match text {
-        "Timeout has been reached" => "no answer in time",
-        "" => "it failed without a reason",
-        other => other,
-    };
-    line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(160).collect()
+    let number = text.rsplit_once("(os error ").and_then(|(_, rest)| rest.split(')').next());
+    let number = number.and_then(|number| number.parse().ok());
+    if let Some(words) = number.map(io::Error::from_raw_os_error).as_ref().and_then(known_kind) {
+        return words.to_owned();
+    }
+    match text {
+        "Timeout has been reached" => "no answer in time".to_owned(),
+        "" => "it failed without a reason".to_owned(),
+        other => other.chars().map(|c| if c.is_control() { ' ' } else { c }).take(160).collect(),
+    }
 }

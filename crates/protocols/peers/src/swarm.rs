@@ -84,7 +84,7 @@ impl Peers {
         }
         if first {
             let direction = pool::direction(point);
-            let address = address::to_api(point.get_remote_address());
+            let address = point.get_remote_address().clone();
             self.tell(Told::Connected { peer, address, direction });
         }
         self.connects.on_established(id, peer, &address, now.at);

@@ -28,7 +28,6 @@ use peerage_api::{
 };
 
 use crate::{
-    address,
     connect::{Effect, Key, MAX_ADDRESSES},
     outcome::Failure,
 };
@@ -157,7 +156,7 @@ impl Waiting {
     pub(crate) fn success(&self) -> Result<Connected, PeersError> {
         match &self.stage {
             Stage::Settling { peer, address, .. } => {
-                Ok(Connected { peer_id: *peer, address: address::to_api(address), already: false })
+                Ok(Connected { peer_id: *peer, address: address.clone(), already: false })
             }
             Stage::Dialling(_) | Stage::Seeking { .. } => Err(self.failure()),
         }

@@ -29,8 +29,7 @@ impl Caller {
 }
 
 fn request(peer: Option<PeerId>, addresses: &[Multiaddr]) -> Connect {
-    let addresses = addresses.iter().map(|a| a.to_string().parse().unwrap()).collect();
-    Connect { peer, addresses }
+    Connect { peer, addresses: addresses.to_vec() }
 }
 
 fn connects() -> Connects {

@@ -1,1 +1,9 @@
-//! Behaviours in real swarms.
+//! The behaviour in real swarms.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod connecting;
+mod keeping;
+mod limits;
+mod lists;
+mod network;
