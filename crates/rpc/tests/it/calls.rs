@@ -8,7 +8,7 @@ use peerage_api::{
     exchange::{Broadcasted, ExchangeError},
     node::{Identity, NodeError},
     peers::{Connected, PeersError},
-    pubsub::{PubsubError, Published},
+    pubsub::{Published, PubsubError},
     types::{MessageType, Multiaddr, Namespace, PeerId, Topic},
     visit,
 };
@@ -179,8 +179,8 @@ async fn a_typed_error_of_each_facet_survives_the_way() {
     ];
     for error in peers {
         let facet = node.peers();
-        let (answer, ()) = tokio::join!(facet.ping(peer), async {
-            asked!(daemon, Peers::Ping).reply(Err(error.clone()));
+        let (answer, ()) = tokio::join!(facet.disconnect(peer), async {
+            asked!(daemon, Peers::Disconnect).reply(Err(error.clone()));
         });
         let answer = answer.unwrap_err();
         assert_eq!((answer.code(), answer.is_retryable()), (error.code(), error.is_retryable()));
@@ -278,9 +278,8 @@ async fn a_node_that_is_gone_has_stopped() {
 async fn stopping_the_server_lets_calls_finish_ends_feeds_and_is_unreachable_after() {
     let mut daemon = Daemon::start().await;
     let node = daemon.node().await;
-    let (events, sink) = tokio::join!(node.events(), async {
-        asked!(daemon, Node::Events).accept().1
-    });
+    let (events, sink) =
+        tokio::join!(node.events(), async { asked!(daemon, Node::Events).accept().1 });
     let mut events = events.unwrap();
     let call = tokio::spawn({
         let node = node.clone();

@@ -1,11 +1,11 @@
 //! A server over a node whose commands the test answers itself.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use peerage_api::{Command, Link, Local, Node};
 use peerage_rpc::{Client, Config, Server};
 use tempfile::TempDir;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 
 pub(crate) struct Daemon {
     pub(crate) server: Server,
@@ -35,6 +35,12 @@ impl Daemon {
         Client::unix(self.socket()).await.unwrap()
     }
 
+    /// The next command. Fails instead of waiting for one that is never asked.
+    pub(crate) async fn next(&mut self) -> Option<Command> {
+        let next = timeout(Duration::from_secs(60), self.commands.recv()).await;
+        next.expect("no command came within a minute")
+    }
+
     /// A handle on the node behind the server.
     pub(crate) async fn node(&self) -> Node {
         remote(self.client().await)
@@ -52,13 +58,23 @@ pub(crate) fn node() -> (Node, mpsc::Receiver<Command>) {
 
 /// Takes the next command, which must be of the given kind.
 macro_rules! asked {
-    ($daemon:expr, Node::$kind:ident) => { asked!($daemon, Node, node, $kind) };
-    ($daemon:expr, Peers::$kind:ident) => { asked!($daemon, Peers, peers, $kind) };
-    ($daemon:expr, Pubsub::$kind:ident) => { asked!($daemon, Pubsub, pubsub, $kind) };
-    ($daemon:expr, Discovery::$kind:ident) => { asked!($daemon, Discovery, discovery, $kind) };
-    ($daemon:expr, Exchange::$kind:ident) => { asked!($daemon, Exchange, exchange, $kind) };
+    ($daemon:expr, Node::$kind:ident) => {
+        asked!($daemon, Node, node, $kind)
+    };
+    ($daemon:expr, Peers::$kind:ident) => {
+        asked!($daemon, Peers, peers, $kind)
+    };
+    ($daemon:expr, Pubsub::$kind:ident) => {
+        asked!($daemon, Pubsub, pubsub, $kind)
+    };
+    ($daemon:expr, Discovery::$kind:ident) => {
+        asked!($daemon, Discovery, discovery, $kind)
+    };
+    ($daemon:expr, Exchange::$kind:ident) => {
+        asked!($daemon, Exchange, exchange, $kind)
+    };
     ($daemon:expr, $facet:ident, $module:ident, $kind:ident) => {
-        match $daemon.commands.recv().await {
+        match $daemon.next().await {
             Some(peerage_api::Command::$facet(peerage_api::$module::Command::$kind(ask))) => ask,
             other => panic!("expected {}, got {other:?}", stringify!($facet::$kind)),
         }

@@ -27,9 +27,8 @@ fn number(event: &Event) -> u64 {
 async fn items_arrive_in_order_and_then_the_end() {
     let mut daemon = Daemon::start().await;
     let node = daemon.node().await;
-    let (events, sink) = tokio::join!(node.events(), async {
-        asked!(daemon, Node::Events).accept().1
-    });
+    let (events, sink) =
+        tokio::join!(node.events(), async { asked!(daemon, Node::Events).accept().1 });
     let mut events = events.unwrap();
     for n in 0..3 {
         assert!(sink.put(numbered(n)).await);
@@ -45,9 +44,8 @@ async fn items_arrive_in_order_and_then_the_end() {
 async fn a_slow_reader_misses_nothing_silently_and_holds_up_no_calls() {
     let mut daemon = Daemon::start().await;
     let node = daemon.node().await;
-    let (events, sink) = tokio::join!(node.events(), async {
-        asked!(daemon, Node::Events).accept().1
-    });
+    let (events, sink) =
+        tokio::join!(node.events(), async { asked!(daemon, Node::Events).accept().1 });
     let mut events = events.unwrap();
     // More than all queues and socket buffers on the way can hold.
     let (done, mut told) = tokio::sync::oneshot::channel::<()>();
@@ -106,9 +104,8 @@ async fn dropping_a_feed_reaches_the_node_though_no_item_comes() {
 async fn a_feed_outlives_the_handle_it_came_from() {
     let mut daemon = Daemon::start().await;
     let node = daemon.node().await;
-    let (events, sink) = tokio::join!(node.events(), async {
-        asked!(daemon, Node::Events).accept().1
-    });
+    let (events, sink) =
+        tokio::join!(node.events(), async { asked!(daemon, Node::Events).accept().1 });
     let mut events = events.unwrap();
     drop(node);
     sink.put(numbered(7)).await;

@@ -64,9 +64,8 @@ async fn a_request_with_the_token_is_served_over_http_and_websocket() {
             asked!(daemon, Node::Metrics).reply(Ok("over websocket".into()));
         });
         assert_eq!(metrics.unwrap(), "over websocket");
-        let (events, sink) = tokio::join!(node.events(), async {
-            asked!(daemon, Node::Events).accept().1
-        });
+        let (events, sink) =
+            tokio::join!(node.events(), async { asked!(daemon, Node::Events).accept().1 });
         drop(events.unwrap());
         sink.closed().await;
     }
