@@ -2,8 +2,8 @@
 //!
 //! `peerage up` runs a node; every other command speaks with it through [`peerage_api::Node`] over
 //! the Unix socket in its data directory. Sits on top of everything and holds no logic of the
-//! network. Follows `docs/contract.md`. Invariant: with `--json` stdout holds JSON and nothing
-//! else, and the exit code says how it went.
+//! network. Follows the contract of names, shapes and exit codes that scripts depend on. Invariant:
+//! with `--json` stdout holds JSON and nothing else, and the exit code says how it went.
 
 mod bench;
 mod cli;

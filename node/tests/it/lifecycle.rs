@@ -166,6 +166,39 @@ fn logs_go_to_a_file_as_json() {
 }
 
 #[test]
+fn a_second_signal_ends_the_daemon_at_once() {
+    let sandbox = Sandbox::new();
+    let daemon = sandbox.up(&[]);
+    // Both are there when it wakes up, so that it cannot have stopped in between.
+    for signal in [Signal::STOP, Signal::INT, Signal::TERM, Signal::CONT] {
+        daemon.process.signal(signal);
+    }
+    let (status, _, messages) = daemon.process.end();
+    assert_eq!(status.code(), Some(130), "{messages:#?}");
+    // What it left behind does not disturb the next one.
+    assert_eq!(sandbox.run(&["status"]).code, Some(3));
+    sandbox.up(&[]);
+}
+
+#[test]
+fn a_stream_ends_with_the_daemon_and_with_ctrl_c() {
+    let sandbox = Sandbox::new();
+    let daemon = sandbox.up(&[]);
+    let reader = sandbox.spawn(&["sub", "news", "--json"]);
+    let stopped = sandbox.spawn(&["exchange", "listen", "chat"]);
+    reader.message("subscribed");
+    stopped.message("listening");
+    stopped.signal(Signal::INT);
+    assert_eq!(stopped.end().0.code(), Some(130));
+    assert_eq!(sandbox.run(&["sub", "news", "--for", "0.01"]).code, Some(0));
+    daemon.process.signal(Signal::TERM);
+    let (status, lines, _) = reader.end();
+    assert_eq!(status.code(), Some(1));
+    let error: Value = serde_json::from_str(&lines[0]).unwrap();
+    assert_eq!(error["error"]["code"], "stopped");
+}
+
+#[test]
 fn a_damaged_store_is_kept_aside_and_everybody_hears_of_it() {
     let sandbox = Sandbox::new();
     sandbox.up(&[]).kill();
