@@ -11,11 +11,11 @@ pub use peerage_api::{
     Failure, Feeding, Link, LinkError, Node, Stream, discovery, exchange, node, peers, pubsub,
     types,
 };
-#[cfg(feature = "remote")]
-pub use remote::{ConnectError, Remote};
 #[cfg(feature = "node")]
 pub use peerage_net::plain;
 #[cfg(feature = "node")]
 pub use peerage_net::{
     KeyError, ListenError, Profile, Running, Settings, StartError, create_network_key, start,
 };
+#[cfg(feature = "remote")]
+pub use remote::{ConnectError, Remote};

@@ -8,7 +8,7 @@
 //! - `<facet>.<verb>` with named parameters; errors have code -32000 and the typed error as `data`.
 //! - The name of a feed subscribes; its items come as notifications of the same name, as
 //!   `{"lagged": n}` where n were lost. A notification with `error` in place of `result` ends it.
-//! - The notification `rpc.cancel` with `{"id": …}` gives up a call.
+//! - The notification `rpc.cancel` with `{"id": …}` gives up a call that has not ended.
 //! - `rpc.discover` returns all of this as an OpenRPC 1.3 document.
 //!
 //! Feature `server`: [`Server`]. Feature `client`: [`Client`].

@@ -68,7 +68,8 @@ pub struct Limits {
     pub max_subscriptions: u32,
     /// Calls under way on one connection.
     pub max_calls: usize,
-    /// Bytes of the parameters of all calls under way: at least 1, at most 2^32 - 1.
+    /// Bytes of the parameters of all calls under way; not less than `max_request_bytes`, or the
+    /// largest requests are always refused.
     pub max_call_bytes: u32,
     /// Answers and items that wait to be written to one connection: at worst this number times
     /// `max_response_bytes` in memory, a few KiB in practice.

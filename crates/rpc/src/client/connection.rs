@@ -26,7 +26,7 @@ const MAX_QUEUED: usize = 16;
 /// A WebSocket with its reading and its writing task; closes when dropped.
 #[derive(Debug)]
 pub(super) struct Connection {
-    requests: mpsc::Sender<String>,
+    requests: mpsc::Sender<(u64, String)>,
     turns: Semaphore,
     calls: Arc<Calls>,
     _tasks: [AbortOnDropHandle<()>; 2],
@@ -110,7 +110,7 @@ impl Connection {
             // Nothing was sent, so there is nothing to give up.
             self.calls.lock().waiting.remove(&id);
         })?;
-        self.requests.send(request).await.map_err(|_| lost())?;
+        self.requests.send((id, request)).await.map_err(|_| lost())?;
         let answer = answer.await.map_err(|_| lost())?;
         waiting.answered = true;
         answer.answer(method)
@@ -130,7 +130,7 @@ impl Connection {
 
 async fn write(
     mut sender: impl TransportSenderT,
-    mut queue: mpsc::Receiver<String>,
+    mut queue: mpsc::Receiver<(u64, String)>,
     calls: Arc<Calls>,
 ) {
     loop {
@@ -147,7 +147,11 @@ async fn write(
             () = calls.given_up.notified() => continue,
             request = queue.recv() => request,
         };
-        let Some(request) = request else { return };
+        let Some((id, request)) = request else { return };
+        if !calls.lock().waiting.contains_key(&id) {
+            // Given up before it was written.
+            continue;
+        }
         if let Err(error) = sender.send(request).await {
             return calls.close(error);
         }

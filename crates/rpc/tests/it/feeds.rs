@@ -1,5 +1,7 @@
 //! Feeds: items and notices arrive, nothing is lost silently, each end notices the other's.
 
+use std::time::Duration;
+
 use peerage_api::{
     Feeding, LinkError,
     node::{Event, NodeError},
@@ -137,4 +139,20 @@ async fn a_feed_that_ends_by_itself_ends_here_too() {
     });
     drop(sink);
     assert_eq!(found.unwrap().next().await, None);
+}
+
+#[tokio::test]
+async fn a_reader_that_stalls_cannot_hold_up_the_stop() {
+    let mut daemon = Daemon::start().await;
+    let node = daemon.node().await;
+    let (events, sink) =
+        tokio::join!(node.events(), async { asked!(daemon, Node::Events).accept().1 });
+    let _unread = events.unwrap();
+    for n in 0..50_000 {
+        sink.offer(numbered(n));
+        tokio::task::yield_now().await;
+    }
+    let stop = tokio::time::timeout(Duration::from_secs(30), daemon.server.stop());
+    stop.await.expect("stop is bounded");
+    sink.closed().await;
 }

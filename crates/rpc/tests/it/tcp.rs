@@ -2,6 +2,7 @@
 
 use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt};
 
+use peerage_api::{peers::PeersError, types::PeerId};
 use peerage_rpc::{Client, Config, ConnectError, Server, StartError};
 use serde_json::{Value, json};
 use tokio::{
@@ -161,4 +162,40 @@ async fn a_taken_port_and_a_silent_one_are_named() {
         let error = Client::tcp(bad, "t").await.unwrap_err();
         assert!(matches!(error, ConnectError::Address { .. }), "{bad}: {error}");
     }
+}
+
+#[tokio::test]
+async fn errors_have_the_documented_codes_and_details() {
+    let (mut daemon, address, token) = tcp().await;
+    let (host, bearer) = (address.to_string(), format!("Bearer {token}"));
+    let headers = [("host", host.as_str()), ("authorization", &bearer)];
+    let call = |method: &str, params: Value| {
+        json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string()
+    };
+    let cases = [
+        (call("node.dance", json!({})), -32601, Value::Null),
+        (call("peers.show", json!({ "peer": 1 })), -32602, json!("invalid_params")),
+        (call("peers.show", json!(["x"])), -32602, json!("invalid_params")),
+        ("{".to_owned(), -32700, Value::Null),
+    ];
+    for (body, code, detail) in cases {
+        let answer: Value = serde_json::from_str(&post(address, &headers, &body).await.1).unwrap();
+        assert_eq!(
+            (&answer["error"]["code"], &answer["error"]["data"]["code"]),
+            (&json!(code), &detail)
+        );
+    }
+    let peer = PeerId::random();
+    let body = call("peers.disconnect", json!({ "peer": peer }));
+    let error = PeersError::NotConnected { peer };
+    let ((_, answer), ()) = tokio::join!(post(address, &headers, &body), async {
+        asked!(daemon, Peers::Disconnect).reply(Err(error.clone()));
+    });
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    let expected = json!({
+        "code": -32000,
+        "message": error.to_string(),
+        "data": { "code": "not_connected", "peer": peer },
+    });
+    assert_eq!(answer["error"], expected);
 }
