@@ -3,6 +3,7 @@
 mod addresses;
 mod book;
 mod connects;
+mod core;
 mod dials;
 mod pool;
 mod pruning;
