@@ -3,7 +3,7 @@
 //! A `NetworkBehaviour` for anybody's swarm: put [`Behaviour`] next to identify and ping, give it a
 //! [`Store`](peerage_store::Store), tell it what identify, ping and discovery report, and pass it
 //! the commands of the facet [`peers`](peerage_api::peers). It opens no streams and has no wire
-//! format of its own; see `docs/` and the contract for what users see of it.
+//! format of its own.
 //!
 //! - An address book of at most [`Config::max_book`] peers with 8 addresses each, on disk, with
 //!   what worked, what failed, who said so and a score.
