@@ -193,6 +193,8 @@ impl Behaviour {
         };
         let id = self.dialogs.serve(inbound, |stream| session::respond(stream, serving));
         self.links.serving(peer, Inbound { id, turns });
+        // A peer that sends us messages of this network is a member of it.
+        self.on_identified(peer, true);
     }
 
     fn on_finished(

@@ -104,9 +104,7 @@ impl<Id: Copy + Eq> Links<Id> {
         self.inbound.get(peer)?.last()
     }
 
-    /// A peer that sends us messages of this network is a member of it.
     pub(crate) fn serving(&mut self, peer: PeerId, stream: Inbound<Id>) {
-        self.members.insert(peer);
         self.inbound.entry(peer).or_default().push(stream);
     }
 
@@ -158,5 +156,96 @@ impl<Id: Copy + Eq> Links<Id> {
         let open = |streams: &[Outbound<Id>]| streams.iter().any(|s| s.door.connection().is_some());
         let outbound = self.outbound.iter().filter(|(_, streams)| open(streams));
         self.inbound.len() + outbound.filter(|(peer, _)| !self.inbound.contains_key(peer)).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    struct Opened(Outbound<u32>, #[expect(dead_code, reason = "keeps it open")] Queue);
+    type Queue = mpsc::Receiver<peerage_api::exchange::Outgoing>;
+
+    fn outbound(peer: PeerId, id: u32, connection: Option<usize>) -> Opened {
+        let (outbox, queue) = Outbox::new();
+        let door = Arc::new(Door::new(peer));
+        if let Some(connection) = connection {
+            door.open(ConnectionId::new_unchecked(connection), &outbox);
+        }
+        Opened(Outbound { id, outbox, door, turns: Turns::default() }, queue)
+    }
+
+    fn in_use(links: &Links<u32>, peer: &PeerId) -> Option<u32> {
+        links.outbound(peer).map(|stream| stream.id)
+    }
+
+    #[test]
+    fn the_newest_open_stream_is_used_and_an_opening_one_only_when_there_is_no_other() {
+        let (mut links, peer) = (Links::new(), PeerId::random());
+        assert_eq!(in_use(&links, &peer), None);
+        let first = outbound(peer, 1, None);
+        links.opened(peer, first.0.clone());
+        assert_eq!((in_use(&links, &peer), links.peers()), (Some(1), 0));
+        first.0.door.open(ConnectionId::new_unchecked(7), &first.0.outbox);
+        let second = outbound(peer, 2, None);
+        links.opened(peer, second.0.clone());
+        assert_eq!((in_use(&links, &peer), links.peers()), (Some(1), 1));
+        second.0.door.open(ConnectionId::new_unchecked(8), &second.0.outbox);
+        assert_eq!(in_use(&links, &peer), Some(2));
+        drop(second);
+        assert_eq!(in_use(&links, &peer), Some(1), "the second is closed");
+        assert!(links.finished(&peer, 2).is_some() && links.finished(&peer, 2).is_none());
+        drop(first);
+        assert_eq!(in_use(&links, &peer), None);
+        links.finished(&peer, 1);
+        assert_eq!(links.peers(), 0);
+    }
+
+    #[test]
+    fn messages_move_once_and_only_to_another_connection() {
+        let (mut links, peer) = (Links::new(), PeerId::random());
+        let [relayed, direct] = [1, 2].map(ConnectionId::new_unchecked);
+        assert!(!links.should_move(&peer, direct));
+        let first = outbound(peer, 1, Some(1));
+        links.opened(peer, first.0.clone());
+        assert!(links.should_move(&peer, direct) && !links.should_move(&peer, relayed));
+        let second = outbound(peer, 2, None);
+        links.opened(peer, second.0.clone());
+        assert!(!links.should_move(&peer, direct), "it moves already");
+    }
+
+    #[test]
+    fn a_third_inbound_stream_is_refused_unless_the_first_has_been_read_to_its_end() {
+        let (mut links, peer) = (Links::new(), PeerId::random());
+        let streams = [1, 2].map(|id| Inbound { id, turns: Turns::default() });
+        for stream in &streams {
+            assert_eq!(links.admit(&peer), Admission::Serve);
+            links.serving(peer, stream.clone());
+        }
+        assert_eq!(links.latest_inbound(&peer).map(|s| s.id), Some(2));
+        assert_eq!(links.admit(&peer), Admission::Refuse);
+        streams[0].turns.done.cancel();
+        assert_eq!(links.admit(&peer), Admission::Replace(1));
+        links.finished(&peer, 1);
+        assert_eq!(links.admit(&peer), Admission::Serve);
+    }
+
+    #[test]
+    fn a_broadcast_goes_once_to_members_and_to_whom_we_send() {
+        let (mut links, [a, b]) = (Links::new(), [PeerId::random(), PeerId::random()]);
+        links.identified(a, true);
+        let (one, two) = (outbound(a, 1, None), outbound(b, 2, None));
+        links.opened(a, one.0.clone());
+        links.opened(b, two.0.clone());
+        let mut members = links.members();
+        members.sort_unstable();
+        let mut expected = vec![a, b];
+        expected.sort_unstable();
+        assert_eq!(members, expected);
+        links.disconnected(&a);
+        links.finished(&a, 1);
+        assert_eq!(links.members(), [b]);
     }
 }

@@ -52,18 +52,18 @@ impl Replies {
         StreamKey(self.last_stream)
     }
 
-    /// Names a request for the application; gives it back when too many wait.
-    pub(crate) fn insert(&mut self, request: Waiting, now: Instant) -> Result<u64, Waiting> {
+    /// Names a request for the application, unless too many wait.
+    pub(crate) fn insert(&mut self, request: Waiting, now: Instant) -> Option<u64> {
         if self.waiting.len() >= MAX_WAITING {
             self.sweep(now);
         }
         if self.waiting.len() >= MAX_WAITING {
-            return Err(request);
+            return None;
         }
         self.earliest = Some(self.earliest.map_or(request.deadline, |e| e.min(request.deadline)));
         self.last_id += 1;
         self.waiting.insert(self.last_id, request);
-        Ok(self.last_id)
+        Some(self.last_id)
     }
 
     pub(crate) fn remove(&mut self, request: u64) -> Option<Waiting> {

@@ -193,7 +193,7 @@ impl Dispatch {
         };
         let now = Instant::now();
         let waiting = self.waiting(id, now + Duration::from_millis(request.deadline_ms), now)?;
-        let name = self.registry.replies().insert(waiting, now).map_err(|_| Refusal::Busy)?;
+        let name = self.registry.replies().insert(waiting, now).ok_or(Refusal::Busy)?;
         request.id = name;
         // Shown only now, as the application may answer before this function returns.
         responder.try_put(request).map_err(|_| {
