@@ -384,6 +384,20 @@ async fn a_stream_that_takes_over_comes_after_the_one_before_on_both_sides() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_successor_writes_nothing_until_its_predecessor_has_written_all() {
+    let ((ours, mut theirs), (ours2, mut theirs2)) = (pipe(), pipe());
+    let out = Out::start(ours, None);
+    let next = Out::start(ours2, Some(&out.turns));
+    next.send("n", "second").await;
+    out.send("n", vec![0; 2 * PIPE]).await;
+    out.turns.succeeded.cancel();
+    let mut byte = [0];
+    assert!(timeout(MINUTE, theirs2.read(&mut byte)).await.is_err());
+    theirs.read_to_end(&mut Vec::new()).await.unwrap();
+    assert_eq!(theirs2.read(&mut byte).await.unwrap(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_succeeded_stream_that_is_silent_gives_way() {
     let registry = Arc::default();
     let mut items = listen(&registry, "n", 1);
