@@ -31,12 +31,11 @@ fn peer(number: u64, part: u8) -> PeerId {
     PeerId::from_bytes(&bytes).unwrap()
 }
 
-#[test]
-#[ignore = "run by acknowledged_writes_survive_kill_9 as a child"]
-fn writes_until_killed() {
+/// The child.
+fn write_until_killed(dir: &Path) {
     let start: u64 = std::env::var(START).unwrap().parse().unwrap();
     let mut random = StdRng::seed_from_u64(start);
-    let store = Store::open(&child_dir()).unwrap();
+    let store = Store::open(dir).unwrap();
     eprintln!("open {}", store.kept_aside.is_some());
     let store = store.store;
     let mut next = start;
@@ -63,6 +62,9 @@ fn write(store: &Store, number: u64) -> [peerage_store::Pending; 2] {
 
 #[test]
 fn acknowledged_writes_survive_kill_9() {
+    if let Some(dir) = child_dir() {
+        return write_until_killed(&dir);
+    }
     let seed: u64 = match std::env::var("PEERAGE_SEED") {
         Ok(seed) => seed.parse().unwrap(),
         Err(_) => rand::random(),
@@ -87,7 +89,7 @@ fn acknowledged_writes_survive_kill_9() {
 
 /// Returns the numbers acknowledged before the child died.
 fn run_and_kill(dir: &Path, start: u64, lines: usize, delay: Duration) -> Vec<u64> {
-    let mut command = child("crash::writes_until_killed", dir);
+    let mut command = child("crash::acknowledged_writes_survive_kill_9", dir);
     let mut child = command.env(START, start.to_string()).spawn().unwrap();
     let mut report = BufReader::new(child.stderr.take().unwrap());
     let mut text = String::new();

@@ -24,10 +24,9 @@ fn run_limited(test: &str, dir: &Path, blocks: u32) -> String {
     report
 }
 
-#[test]
-#[ignore = "run by a_full_disk_fails_writes_but_not_the_store as a child"]
-fn fills_the_disk() {
-    let store = open(&child_dir());
+/// The child of the first test.
+fn fill_the_disk(dir: &Path) {
+    let store = open(dir);
     let marks = store.marks();
     runtime().block_on(async {
         let big = |n: u32| Bytes::from(vec![n as u8; 256 << 10]);
@@ -56,8 +55,12 @@ fn fills_the_disk() {
 
 #[test]
 fn a_full_disk_fails_writes_but_not_the_store() {
+    if let Some(dir) = child_dir() {
+        return fill_the_disk(&dir);
+    }
     let dir = tempfile::tempdir().unwrap();
-    let report = run_limited("full::fills_the_disk", dir.path(), 8 * 1024);
+    let report =
+        run_limited("full::a_full_disk_fails_writes_but_not_the_store", dir.path(), 8 * 1024);
     let count: u32 = report
         .split_once("acknowledged ")
         .and_then(|(_, rest)| rest.split_once(' ')?.0.parse().ok())
@@ -70,10 +73,9 @@ fn a_full_disk_fails_writes_but_not_the_store() {
     }
 }
 
-#[test]
-#[ignore = "run by a_full_disk_is_not_mistaken_for_damage as a child"]
-fn opens_without_space() {
-    match Store::open(&child_dir()) {
+/// The child of the second test.
+fn open_without_space(dir: &Path) {
+    match Store::open(dir) {
         Ok(opened) => assert!(opened.kept_aside.is_none()),
         Err(OpenError::Io { path, source }) => eprintln!("refused: {} {source}", path.display()),
         Err(other) => panic!("{other:?}"),
@@ -82,8 +84,12 @@ fn opens_without_space() {
 
 #[test]
 fn a_full_disk_is_not_mistaken_for_damage() {
+    const THIS: &str = "full::a_full_disk_is_not_mistaken_for_damage";
+    if let Some(dir) = child_dir() {
+        return open_without_space(&dir);
+    }
     let dir = tempfile::tempdir().unwrap();
-    let report = run_limited("full::opens_without_space", dir.path(), 4);
+    let report = run_limited(THIS, dir.path(), 4);
     assert!(report.contains("refused"), "a file of 1 MiB was created without space: {report}");
     assert!(!file(dir.path()).exists(), "a file that could not be created leaves none behind");
     // Not cleanly closed, so that opening it has to write.
@@ -93,7 +99,7 @@ fn a_full_disk_is_not_mistaken_for_damage() {
     drop(store);
     for blocks in 0..4 {
         std::fs::write(file(dir.path()), &unclean).unwrap();
-        run_limited("full::opens_without_space", dir.path(), blocks);
+        run_limited(THIS, dir.path(), blocks);
         assert!(kept(dir.path()).is_empty());
     }
     assert!(open(dir.path()).marks().get_blocking("a").unwrap().is_some());

@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
+    path::Path,
     process::Child,
 };
 
@@ -9,18 +10,18 @@ use peerage_store::{DirLock, LockError, OpenError, Store};
 
 use crate::{child, child_dir, open};
 
-#[test]
-#[ignore = "run by the other tests as a child"]
-fn holds_the_directory() {
-    let _lock = DirLock::acquire(&child_dir()).unwrap();
-    let _store = open(&child_dir());
+/// The child.
+fn hold(dir: &Path) {
+    let _lock = DirLock::acquire(dir).unwrap();
+    let _store = open(dir);
     eprintln!("held");
     // Ends when the parent closes the pipe, however it ends.
     let _ = std::io::stdin().read_line(&mut String::new());
 }
 
-fn holder(dir: &std::path::Path) -> Child {
-    let mut holder = child("locks::holds_the_directory", dir).spawn().unwrap();
+fn holder(dir: &Path) -> Child {
+    let test = "locks::the_second_process_is_told_who_holds_the_directory";
+    let mut holder = child(test, dir).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(holder.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "held\n");
@@ -29,6 +30,9 @@ fn holder(dir: &std::path::Path) -> Child {
 
 #[test]
 fn the_second_process_is_told_who_holds_the_directory() {
+    if let Some(dir) = child_dir() {
+        return hold(&dir);
+    }
     let dir = tempfile::tempdir().unwrap();
     let mut first = holder(dir.path());
     let error = DirLock::acquire(dir.path()).unwrap_err();
