@@ -117,6 +117,7 @@ impl Driver {
             pubsub_missed: pubsub.missed,
             store_commits: store.commits,
             store_operations: store.operations,
+            store_failures: store.failures,
             store_bytes: store.file_bytes,
             store_queue: store.queued as u64,
         }

@@ -1,6 +1,7 @@
 //! What commonly keeps a node from being found and reached, with remedies.
 
 use peerage_api::node::{Check, Verdict};
+use peerage_store::StoreStats;
 
 use crate::{driver::Driver, lan};
 
@@ -24,7 +25,7 @@ pub(crate) fn examine(driver: &mut Driver) -> Vec<Check> {
         local_discovery(mdns, driver.settings.mdns),
         dht(kad_peers),
         reachability(&status.external, driver.settings.local_only),
-        storage(status.data.as_os_str().is_empty(), store.queued),
+        storage(status.data.as_os_str().is_empty(), &store),
         memory(status.rss_bytes, driver.settings.max_memory_bytes as u64),
     ]
 }
@@ -119,28 +120,34 @@ fn reachability(external: &[libp2p::Multiaddr], local_only: bool) -> Check {
     }
 }
 
-fn storage(none: bool, queue: usize) -> Check {
-    match (none, queue) {
+fn storage(none: bool, store: &StoreStats) -> Check {
+    let disk = "see whether the disk is slow, full or failing; the log says what it answered";
+    match (none, store) {
         (true, _) => check(
             "store",
             Verdict::Warn,
             "nothing is kept",
             "start with --data DIR to keep identity and peers",
         ),
-        (false, 0..=100) => check("store", Verdict::Ok, "open", ""),
-        (false, n) => check(
-            "store",
-            Verdict::Warn,
-            format!("{n} writes wait for the disk"),
-            "see whether the disk is slow or full",
-        ),
+        (false, StoreStats { failing: true, failures, .. }) => {
+            check("store", Verdict::Fail, format!("takes no writes; {failures} failed"), disk)
+        }
+        (false, StoreStats { queued: 101.., .. }) => {
+            let detail = format!("{} writes wait for the disk", store.queued);
+            check("store", Verdict::Warn, detail, disk)
+        }
+        (false, StoreStats { failures: 1.., .. }) => {
+            let detail = format!("open again; {} writes have failed", store.failures);
+            check("store", Verdict::Warn, detail, disk)
+        }
+        (false, _) => check("store", Verdict::Ok, "open", ""),
     }
 }
 
 fn memory(resident: u64, limit: u64) -> Check {
     let detail = format!("{} of at most {} MB", resident / 1_000_000, limit / 1_000_000);
     if resident >= limit {
-        let remedy = "raise limits.max_memory_bytes or lower peers.max_peers";
+        let remedy = "raise limits.max_memory_mb or lower limits.max_peers";
         return check(
             "memory",
             Verdict::Fail,
@@ -149,4 +156,23 @@ fn memory(resident: u64, limit: u64) -> Check {
         );
     }
     check("memory", Verdict::Ok, detail, "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_takes_no_writes_fails_the_check_until_it_takes_them_again() {
+        let mut stats = StoreStats::default();
+        assert_eq!(storage(false, &stats).verdict, Verdict::Ok);
+        (stats.failing, stats.failures, stats.queued) = (true, 3, 500);
+        let failing = storage(false, &stats);
+        assert_eq!(failing.verdict, Verdict::Fail);
+        assert!(failing.detail.contains('3') && !failing.remedy.is_empty());
+        stats.failing = false;
+        assert_eq!(storage(false, &stats).verdict, Verdict::Warn);
+        stats.queued = 0;
+        assert_eq!(storage(false, &stats).verdict, Verdict::Warn);
+    }
 }

@@ -1,64 +1,89 @@
 //! Metrics: recorded from events, shown as OpenMetrics text.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use libp2p::metrics::{Metrics, Recorder};
-use prometheus_client::{encoding::text::encode, metrics::gauge::Gauge, registry::Registry};
+use prometheus_client::{
+    encoding::text::encode,
+    metrics::{counter::Counter, gauge::Gauge},
+    registry::Registry,
+};
 
 /// The registry and what is set when it is read.
 pub(crate) struct Recorded {
     registry: Registry,
     libp2p: Metrics,
-    gauges: Gauges,
+    shown: Shown,
 }
 
-macro_rules! gauges {
-    ($($name:ident: $help:literal,)*) => {
-        /// Figures that are read, not counted, one field a metric `peerage_<name>`.
+macro_rules! figures {
+    ($($name:ident: $metric:ident $help:literal,)*) => {
+        /// Figures that are read, not counted here. One field a metric: a gauge `peerage_<name>`, or
+        /// a counter `peerage_<name>_total` for what only rises.
         #[derive(Debug, Default)]
         pub(crate) struct Figures { $(pub(crate) $name: u64,)* }
 
         #[derive(Default)]
-        struct Gauges { $($name: Gauge,)* }
+        struct Shown { $($name: $metric,)* }
 
-        impl Gauges {
+        impl Shown {
             fn register(&self, registry: &mut Registry) {
                 $(registry.register(stringify!($name), $help, self.$name.clone());)*
             }
 
             fn set(&self, figures: &Figures) {
-                $(self.$name.set(i64::try_from(figures.$name).unwrap_or(i64::MAX));)*
+                $(self.$name.show(figures.$name);)*
             }
         }
     };
 }
 
-gauges! {
-    peers: "Connected peers",
-    connections: "Established connections",
-    uptime_seconds: "Seconds since the start",
-    resident_bytes: "Resident memory of the process",
-    exchange_sent: "Exchange messages and requests written",
-    exchange_received: "Exchange messages and requests that arrived",
-    exchange_sent_bytes: "Bytes of exchange bodies written",
-    exchange_received_bytes: "Bytes of exchange bodies that arrived",
-    exchange_unheard: "Exchange messages that nobody listened for",
-    pubsub_published: "Messages published by this node",
-    pubsub_accepted: "Pub/sub messages accepted",
-    pubsub_rejected: "Pub/sub messages rejected",
-    pubsub_ignored: "Pub/sub messages ignored",
-    pubsub_missed: "Pub/sub messages missed by slow readers",
-    store_commits: "Commits of the store",
-    store_operations: "Operations of the store",
-    store_bytes: "Bytes of the store's file",
-    store_queue: "Operations that wait for the store",
+/// A metric that shows a figure somebody else keeps.
+trait Show {
+    fn show(&self, figure: u64);
+}
+
+impl Show for Gauge {
+    fn show(&self, figure: u64) {
+        self.set(i64::try_from(figure).unwrap_or(i64::MAX));
+    }
+}
+
+impl Show for Counter {
+    fn show(&self, figure: u64) {
+        self.inner().store(figure, Relaxed);
+    }
+}
+
+figures! {
+    peers: Gauge "Connected peers",
+    connections: Gauge "Established connections",
+    uptime_seconds: Gauge "Seconds since the start",
+    resident_bytes: Gauge "Resident memory of the process",
+    exchange_sent: Counter "Exchange messages and requests written",
+    exchange_received: Counter "Exchange messages and requests that arrived",
+    exchange_sent_bytes: Counter "Bytes of exchange bodies written",
+    exchange_received_bytes: Counter "Bytes of exchange bodies that arrived",
+    exchange_unheard: Counter "Exchange messages that nobody listened for",
+    pubsub_published: Counter "Messages published by this node",
+    pubsub_accepted: Counter "Pub/sub messages accepted",
+    pubsub_rejected: Counter "Pub/sub messages rejected",
+    pubsub_ignored: Counter "Pub/sub messages ignored",
+    pubsub_missed: Counter "Pub/sub messages missed by slow readers",
+    store_commits: Counter "Commits of the store",
+    store_operations: Counter "Operations of the store",
+    store_failures: Counter "Operations of the store that failed",
+    store_bytes: Gauge "Bytes of the store's file",
+    store_queue: Gauge "Operations that wait for the store",
 }
 
 impl Recorded {
     /// `registry` as the behaviours have registered themselves in it.
     pub(crate) fn new(mut registry: Registry) -> Self {
         let libp2p = Metrics::new(&mut registry);
-        let gauges = Gauges::default();
-        gauges.register(registry.sub_registry_with_prefix("peerage"));
-        Self { registry, libp2p, gauges }
+        let shown = Shown::default();
+        shown.register(registry.sub_registry_with_prefix("peerage"));
+        Self { registry, libp2p, shown }
     }
 
     /// Counts an event.
@@ -71,7 +96,7 @@ impl Recorded {
 
     /// All metrics as OpenMetrics text, the figures as given.
     pub(crate) fn text(&self, figures: &Figures) -> String {
-        self.gauges.set(figures);
+        self.shown.set(figures);
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to a string does not fail");
         text

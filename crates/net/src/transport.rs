@@ -2,8 +2,9 @@
 
 use std::{io, time::Duration};
 
+use futures::{AsyncRead, AsyncWrite};
 use libp2p::{
-    PeerId, Transport as _, core,
+    PeerId, Transport,
     core::{muxing::StreamMuxerBox, transport::Boxed, upgrade},
     dns, identity, noise, pnet, quic, relay, tcp, tls, websocket, yamux,
 };
@@ -36,6 +37,11 @@ pub enum TransportError {
     Dns(#[from] io::Error),
 }
 
+/// Bytes both ways. Erased, so that handshake and muxing are compiled once and not per transport.
+trait Duplex: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Duplex for S {}
+type Raw = Box<dyn Duplex>;
+
 /// Every transport over one identity, behind DNS, and the behaviour of the relay client.
 ///
 /// With a network key only TCP and WebSocket remain: QUIC has no place for it.
@@ -45,10 +51,12 @@ pub(crate) fn all(
 ) -> Result<(Connections, relay::client::Behaviour), TransportError> {
     let security = Security::new(keys)?;
     let (circuits, relay_client) = relay::client::new(keys.public().to_peer_id());
-    let circuits = secure(circuits, security.clone());
-    let tcp = secure(shared_key(tcp_sockets(), network_key), security.clone());
-    let web = secure(shared_key(websocket::Config::new(tcp_sockets()), network_key), security);
-    let streams = web.or_transport(tcp).map(|either, _| either.into_inner()).boxed();
+    let circuits = circuits.map(|stream, _| Box::new(stream) as Raw).boxed();
+    let tcp = shared_key(tcp_sockets(), network_key);
+    let web = shared_key(websocket::Config::new(tcp_sockets()), network_key);
+    // WebSocket before TCP, which would take its addresses and ignore their end.
+    let streams = web.or_transport(tcp).map(|stream, _| stream.into_inner()).boxed();
+    let streams = secure(streams, security.clone());
     let direct = if network_key.is_some() {
         streams
     } else {
@@ -56,9 +64,9 @@ pub(crate) fn all(
             .map(|(peer, connection), _| (peer, StreamMuxerBox::new(connection)));
         quic.or_transport(streams).map(|either, _| either.into_inner()).boxed()
     };
-    let named = dns::tokio::Transport::system(direct)?.boxed();
-    let all = circuits.or_transport(named).map(|either, _| either.into_inner()).boxed();
-    Ok((all, relay_client))
+    let named = dns::tokio::Transport::system(direct)?;
+    let all = secure(circuits, security).or_transport(named).map(|either, _| either.into_inner());
+    Ok((all.boxed(), relay_client))
 }
 
 fn tcp_sockets() -> tcp::tokio::Transport {
@@ -66,43 +74,25 @@ fn tcp_sockets() -> tcp::tokio::Transport {
 }
 
 /// Puts a transport behind the network key, where there is one.
-fn shared_key<T>(
-    transport: T,
-    key: Option<pnet::PreSharedKey>,
-) -> impl core::Transport<
-    Output = impl futures::AsyncRead + futures::AsyncWrite + Unpin + Send + 'static,
-    Error = impl std::error::Error + Send + Sync + 'static,
-    ListenerUpgrade = impl Send,
-    Dial = impl Send,
-> + Send
-+ Unpin
-+ 'static
+fn shared_key<T>(transport: T, key: Option<pnet::PreSharedKey>) -> Boxed<Raw>
 where
-    T: core::Transport + Send + Unpin + 'static,
-    T::Output: futures::AsyncRead + futures::AsyncWrite + Unpin + Send + 'static,
+    T: Transport + Send + Unpin + 'static,
+    T::Output: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     T::Error: Send + Sync + 'static,
     T::Dial: Send + 'static,
     T::ListenerUpgrade: Send + 'static,
 {
-    use futures::future::Either;
-    transport.and_then(move |stream, _| async move {
-        let stream = ReadAhead::new(stream);
-        match key {
-            None => Ok(Either::Left(stream)),
-            Some(key) => pnet::PnetConfig::new(key).handshake(stream).await.map(Either::Right),
-        }
-    })
+    let raw = transport.map(|stream, _| Box::new(ReadAhead::new(stream)) as Raw).boxed();
+    let Some(key) = key else { return raw };
+    let keyed = raw.and_then(move |stream, _| async move {
+        let stream = pnet::PnetConfig::new(key).handshake(stream).await?;
+        Ok::<_, pnet::PnetError>(Box::new(stream) as Raw)
+    });
+    keyed.boxed()
 }
 
 /// Noise or TLS, then yamux.
-fn secure<T>(transport: T, security: Security) -> Connections
-where
-    T: core::Transport + Send + Unpin + 'static,
-    T::Output: futures::AsyncRead + futures::AsyncWrite + Unpin + Send + 'static,
-    T::Error: Send + Sync + 'static,
-    T::Dial: Send + 'static,
-    T::ListenerUpgrade: Send + 'static,
-{
+fn secure(transport: Boxed<Raw>, security: Security) -> Connections {
     let mut muxing = yamux::Config::default();
     muxing.set_max_num_streams(MAX_SUBSTREAMS);
     transport
