@@ -50,6 +50,8 @@ pub struct StoreStats {
     pub operations: u64,
     /// Writes that failed after they were queued.
     pub failures: u64,
+    /// Whether the last write failed, or the store is closed: the next one is likely to fail too.
+    pub failing: bool,
     /// Bytes of the file after the last commit.
     pub file_bytes: u64,
     /// Writes waiting, at most [`MAX_QUEUED`](crate::MAX_QUEUED).
@@ -140,12 +142,13 @@ impl Store {
     /// What was done and what waits, for metrics. Never blocks on the disk.
     #[must_use]
     pub fn stats(&self) -> StoreStats {
-        let Counters { commits, operations, failures, bytes } = &*self.0.counters;
+        let Counters { commits, operations, failures, failing, bytes } = &*self.0.counters;
         let (queued, queued_bytes) = self.0.queue.length();
         StoreStats {
             commits: commits.load(Relaxed),
             operations: operations.load(Relaxed),
             failures: failures.load(Relaxed),
+            failing: failing.load(Relaxed) || self.0.stopped.borrow().is_some(),
             file_bytes: bytes.load(Relaxed),
             queued,
             queued_bytes,

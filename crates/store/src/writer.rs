@@ -4,7 +4,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
 };
 
@@ -23,6 +23,8 @@ pub(crate) struct Counters {
     pub(crate) commits: AtomicU64,
     pub(crate) operations: AtomicU64,
     pub(crate) failures: AtomicU64,
+    /// Whether the last write failed.
+    pub(crate) failing: AtomicBool,
     pub(crate) bytes: AtomicU64,
 }
 
@@ -127,6 +129,7 @@ impl Writer {
             let counter =
                 if outcome.is_ok() { &self.counters.operations } else { &self.counters.failures };
             counter.fetch_add(1, Relaxed);
+            self.counters.failing.store(outcome.is_err(), Relaxed);
             let told = entry.job.settle(outcome.clone());
             if let (false, Err(error)) = (told, &outcome) {
                 tracing::warn!(%error, "a write that nobody waited for was lost");
