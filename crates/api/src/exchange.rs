@@ -489,7 +489,7 @@ facet! {
         Request;
     }
     feeds {
-        Subscribe[1024] => "exchange.subscribe" -> Message;
+        Subscribe[64] => "exchange.subscribe" -> Message;
         Respond[256] => "exchange.respond" -> Incoming;
     }
     extra {

@@ -236,6 +236,15 @@ impl<T: Send + 'static> Dialogs<T> {
         self.paths.on_rtt(connection, rtt);
     }
 
+    /// Tells that a connection will be closed once it is idle: no new dialog goes over it while
+    /// there is another, and [`Event::BetterPath`] names the one to move to.
+    pub fn on_retired(&mut self, connection: ConnectionId) {
+        if let Some((peer, path)) = self.paths.on_retired(connection) {
+            self.events.push_back(Event::BetterPath { peer, path });
+            self.wake();
+        }
+    }
+
     /// The connection that a dialog with this peer would use now.
     pub fn best(&self, peer: &PeerId) -> Option<Path> {
         self.paths.best(peer)

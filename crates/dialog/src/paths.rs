@@ -14,12 +14,15 @@ pub struct Path {
     pub relayed: bool,
     /// Its latest round-trip time, once [`crate::Dialogs::on_rtt`] has told one.
     pub rtt: Option<Duration>,
+    /// Whether it will be closed once it is idle, see [`crate::Dialogs::on_retired`].
+    pub retired: bool,
 }
 
 impl Path {
-    /// The least is the best: direct, then lowest round trip (unknown last), then the oldest.
+    /// The least is the best: direct, then not retired, then lowest round trip (unknown last), then
+    /// the oldest.
     fn rank(&self) -> impl Ord + use<> {
-        (self.relayed, self.rtt.is_none(), self.rtt, self.connection)
+        (self.relayed, self.retired, self.rtt.is_none(), self.rtt, self.connection)
     }
 }
 
@@ -38,7 +41,7 @@ impl Paths {
         connection: ConnectionId,
         relayed: bool,
     ) -> Option<Path> {
-        let path = Path { connection, relayed, rtt: None };
+        let path = Path { connection, relayed, rtt: None, retired: false };
         let paths = self.peers.entry(peer).or_default();
         let better = !relayed && !paths.is_empty() && paths.iter().all(|p| p.relayed);
         paths.push(path);
@@ -67,6 +70,15 @@ impl Paths {
         if let Some(path) = path {
             path.rtt = Some(rtt);
         }
+    }
+
+    /// Returns the peer and its best path, if that is now another one.
+    pub(crate) fn on_retired(&mut self, connection: ConnectionId) -> Option<(PeerId, Path)> {
+        let peer = *self.owners.get(&connection)?;
+        let path = self.peers.get_mut(&peer)?.iter_mut().find(|p| p.connection == connection)?;
+        path.retired = true;
+        let best = self.best(&peer)?;
+        (best.connection != connection).then_some((peer, best))
     }
 
     pub(crate) fn of(&self, peer: &PeerId) -> impl Iterator<Item = Path> + use<'_> {
@@ -129,11 +141,25 @@ mod tests {
     }
 
     #[test]
+    fn a_retired_connection_is_used_only_while_there_is_no_other() {
+        let (mut paths, peer) = (Paths::default(), PeerId::random());
+        paths.established(peer, id(1), false);
+        assert_eq!(paths.on_retired(id(1)), None);
+        assert_eq!(best(&paths, &peer), Some(id(1)));
+        paths.established(peer, id(2), false);
+        paths.on_rtt(id(1), Duration::from_millis(1));
+        assert_eq!(best(&paths, &peer), Some(id(2)));
+        paths.established(peer, id(3), false);
+        let moved = paths.on_retired(id(2)).map(|(peer, path)| (peer, path.connection));
+        assert_eq!(moved, Some((peer, id(3))));
+    }
+
+    #[test]
     fn only_the_first_direct_connection_after_relayed_ones_is_better() {
         let (mut paths, peer) = (Paths::default(), PeerId::random());
         assert_eq!(paths.established(peer, id(1), true), None);
         assert_eq!(paths.established(peer, id(2), true), None);
-        let direct = Path { connection: id(3), relayed: false, rtt: None };
+        let direct = Path { connection: id(3), relayed: false, rtt: None, retired: false };
         assert_eq!(paths.established(peer, id(3), false), Some(direct));
         assert_eq!(paths.established(peer, id(4), false), None);
         assert_eq!(paths.established(PeerId::random(), id(5), false), None);

@@ -86,7 +86,9 @@ impl Stack {
 
 fn identify_config(keys: &Keypair, settings: &Settings) -> identify::Config {
     let version = protocol_version(&settings.network);
-    identify::Config::new_with_signed_peer_record(version, keys)
+    // No signed record: libp2p-identify signs the legacy format, on which js-libp2p rejects the
+    // whole message.
+    identify::Config::new(version, keys.public())
         .with_agent_version(settings.agent.clone())
         .with_push_listen_addr_updates(true)
         // The address book remembers them, filtered.
@@ -110,4 +112,47 @@ fn multicast(settings: &Settings, local: PeerId, ipv6: bool) -> Toggle<mdns::Beh
     }
     let made: io::Result<_> = mdns::Behaviour::new(&settings.network, local, ipv6);
     made.inspect_err(|error| tracing::warn!(%error, ipv6, "mDNS is off")).ok().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{FutureExt, StreamExt, select};
+    use libp2p::{
+        Swarm,
+        core::PeerRecord,
+        swarm::{self, SwarmEvent},
+    };
+
+    use super::*;
+    use crate::transport;
+
+    fn identifying() -> Swarm<identify::Behaviour> {
+        let keys = Keypair::generate_ed25519();
+        let (connections, _) = transport::all(&keys, None).unwrap();
+        let behaviour = identify::Behaviour::new(identify_config(&keys, &Settings::default()));
+        let config = swarm::Config::with_tokio_executor();
+        Swarm::new(connections, behaviour, keys.public().to_peer_id(), config)
+    }
+
+    #[tokio::test]
+    async fn what_we_tell_in_identify_carries_no_record_that_others_cannot_verify() {
+        let (mut us, mut other) = (identifying(), identifying());
+        us.listen_on("/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
+        let told = loop {
+            select! {
+                event = us.select_next_some().fuse() => {
+                    if let SwarmEvent::NewListenAddr { address, .. } = event {
+                        other.dial(address).unwrap();
+                    }
+                }
+                event = other.select_next_some().fuse() => {
+                    if let SwarmEvent::Behaviour(identify::Event::Received { info, .. }) = event {
+                        break info;
+                    }
+                }
+            }
+        };
+        let readable = |envelope| PeerRecord::from_signed_envelope_interop(envelope).is_ok();
+        assert!(told.signed_peer_record.is_none_or(readable));
+    }
 }

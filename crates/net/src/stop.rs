@@ -1,13 +1,20 @@
 //! Stopping in order: no new connections, streams end, the book is saved, connections close, the
 //! store reaches the disk, the directory is free.
 
-use std::time::Duration;
+use std::{
+    future::poll_fn,
+    task::{Context, Poll},
+    time::Duration,
+};
 
+use futures::StreamExt as _;
 use peerage_api::node;
 use tokio::time;
 
 use crate::driver::Driver;
 
+/// Messages that have not been written by then are lost.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// Connections that have not closed by then are dropped.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -19,6 +26,9 @@ impl Driver {
         let stack = self.swarm.behaviour_mut();
         stack.exchange.shutdown();
         stack.peers.shutdown();
+        if time::timeout(DRAIN_TIMEOUT, poll_fn(|cx| self.poll_drained(cx))).await.is_err() {
+            tracing::debug!("some messages were not written in time");
+        }
         let peers: Vec<_> = self.swarm.connected_peers().copied().collect();
         for peer in peers {
             // Gone already is as good.
@@ -38,5 +48,12 @@ impl Driver {
             tracing::error!(%error, "the store did not take its last writes");
         }
         drop(lock);
+    }
+    /// Ready when every queued exchange message has been written.
+    fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let Poll::Ready(Some(event)) = self.swarm.poll_next_unpin(cx) {
+            self.on_swarm_event(event);
+        }
+        if self.swarm.behaviour().exchange.is_idle() { Poll::Ready(()) } else { Poll::Pending }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use libp2p::{
-    Multiaddr, StreamProtocol, identify, ping,
+    Multiaddr, PeerId, StreamProtocol, identify, ping,
     swarm::{ConnectionId, SwarmEvent},
 };
 use peerage_api::{node, peers::Source};
@@ -87,10 +87,21 @@ impl Driver {
     }
 
     fn on_peers_event(&mut self, event: &peers::Event) {
-        let peers::Event::NeedAddresses { peer } = event else { return };
+        match event {
+            peers::Event::NeedAddresses { peer } => self.locate(*peer),
+            peers::Event::Retired { connection, .. } => {
+                let stack = self.swarm.behaviour_mut();
+                stack.exchange.on_retired(*connection);
+                stack.link.on_retired(*connection);
+            }
+            other => tracing::debug!(?other, "peers"),
+        }
+    }
+
+    fn locate(&mut self, peer: PeerId) {
         let stack = self.swarm.behaviour_mut();
-        if !self.discovery.locate_for_connect(stack.kad.as_mut(), *peer) {
-            stack.peers.on_addresses_missing(*peer, Instant::now());
+        if !self.discovery.locate_for_connect(stack.kad.as_mut(), peer) {
+            stack.peers.on_addresses_missing(peer, Instant::now());
         }
     }
 

@@ -157,7 +157,8 @@ async fn a_direct_connection_is_announced_and_used_although_the_relayed_one_was_
     let dialogs = &mut swarm.behaviour_mut().inner.dialogs;
     dialogs.on_rtt(relayed, Duration::from_millis(1));
     let rtt = Some(Duration::from_millis(1));
-    assert_eq!(dialogs.best(&peer), Some(Path { connection: relayed, relayed: true, rtt }));
+    let path = Path { connection: relayed, relayed: true, rtt, retired: false };
+    assert_eq!(dialogs.best(&peer), Some(path));
     dialogs.open(Open::new(peer, ECHO), async |stream| {
         assert!(stream.relayed());
         ask(stream).await

@@ -114,6 +114,12 @@ impl Behaviour {
         self.dialogs.on_rtt(connection, rtt);
     }
 
+    /// Tells that a connection will be closed once it is idle: streams on it move to the best other
+    /// one, after what is queued has gone out.
+    pub fn on_retired(&mut self, connection: ConnectionId) {
+        self.dialogs.on_retired(connection);
+    }
+
     /// Counts since the start.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -230,7 +236,7 @@ impl Behaviour {
     /// New streams use the direct connection by themselves; a stream that is open has to move.
     fn on_better_path(&mut self, peer: PeerId, connection: ConnectionId) {
         if !self.stopping && self.links.should_move(&peer, connection) {
-            tracing::debug!(%peer, "exchange moves to the direct connection");
+            tracing::debug!(%peer, "exchange moves to a better connection");
             self.open(peer);
         }
     }

@@ -109,6 +109,11 @@ impl Behaviour {
         self.dialogs.on_rtt(connection, rtt);
     }
 
+    /// Tells that a connection will be closed once it is idle.
+    pub fn on_retired(&mut self, connection: ConnectionId) {
+        self.dialogs.on_retired(connection);
+    }
+
     fn ping(&mut self, ask: Ask<Ping>) {
         let peer = ask.request.peer;
         if self.jobs.len() >= MAX_JOBS {
