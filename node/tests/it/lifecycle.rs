@@ -92,7 +92,7 @@ fn identity_blocks_and_known_addresses_survive_kill_9() {
     let other_id = other.id().to_owned();
     one.json(&["peers", "block", stranger]);
     one.json(&["peers", "protect", &other_id]);
-    let commits = || metric(&first, "peerage_store_commits");
+    let commits = || metric(&first, "peerage_store_commits_total");
     let before = commits();
     one.json(&["connect", other.address()]);
     // The book is saved a moment later, with what else is learnt by then.
