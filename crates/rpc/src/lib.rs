@@ -16,6 +16,9 @@
 #[cfg(feature = "client")]
 mod client;
 #[cfg(feature = "server")]
+#[doc(hidden)]
+pub mod fuzz;
+#[cfg(feature = "server")]
 mod server;
 
 #[cfg(feature = "client")]

@@ -4,6 +4,7 @@ mod accept;
 mod auth;
 mod calls;
 mod cut;
+pub(crate) mod fuzz;
 mod listen;
 mod methods;
 mod openrpc;

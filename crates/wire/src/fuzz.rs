@@ -1,23 +1,63 @@
 //! Entry points for fuzzers: each panics if its decoder breaks a promise on the given bytes.
+//!
+//! The targets are in `fuzz/`, a workspace of its own: `cargo +nightly fuzz run exchange_frames`
+//! in the folder of this crate. What they found is in `fuzz/corpus`, which the tests run again.
 
 use bytes::BytesMut;
 
-use crate::{exchange, link};
+use crate::{
+    exchange::{self, Frame},
+    link,
+};
 
-/// [`exchange::decode`] neither panics nor accepts bytes that encode differently.
+/// [`exchange::decode`] neither panics nor accepts bytes that encode differently, and the frames
+/// are the same however the bytes are cut on their way.
 ///
 /// # Panics
-/// When it does.
+/// When it does, or they are not.
 pub fn exchange_frames(bytes: &[u8]) {
     let mut buffer = BytesMut::from(bytes);
     let mut read = 0;
-    while let Ok(Some(frame)) = exchange::decode(&mut buffer) {
+    let mut frames = Vec::new();
+    let refused = loop {
+        match exchange::decode(&mut buffer) {
+            Ok(Some(frame)) => frames.push(frame),
+            Ok(None) => break false,
+            Err(_) => break true,
+        }
+        let frame = &frames[frames.len() - 1];
         let mut again = BytesMut::new();
         frame.encode(&mut again);
         assert_eq!(again, bytes[read..read + again.len()], "{frame:?} encodes differently");
         read += again.len();
         assert_eq!(buffer, bytes[read..], "{frame:?} took more or less than its bytes");
+    };
+    assert_eq!(in_pieces(bytes), (frames, refused), "the frames depend on how they are cut");
+}
+
+/// What [`exchange::decode`] makes of the bytes when they come in pieces of 1 to 64, and whether it
+/// refused some.
+fn in_pieces(mut bytes: &[u8]) -> (Vec<Frame>, bool) {
+    // Where they are cut depends on nothing but the bytes, so that a finding can be repeated.
+    let mut state = bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    let (mut buffer, mut frames) = (BytesMut::new(), Vec::new());
+    while !bytes.is_empty() {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        let len = (state >> 58) as usize + 1;
+        let (piece, rest) = bytes.split_at(len.min(bytes.len()));
+        buffer.extend_from_slice(piece);
+        bytes = rest;
+        loop {
+            match exchange::decode(&mut buffer) {
+                Ok(Some(frame)) => frames.push(frame),
+                Ok(None) => break,
+                Err(_) => return (frames, true),
+            }
+        }
     }
+    (frames, false)
 }
 
 /// [`link::Request::decode`] neither panics nor accepts bytes that encode differently.

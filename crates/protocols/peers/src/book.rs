@@ -74,7 +74,9 @@ impl Book {
         for (peer, row) in rows {
             match Entry::decode(&row) {
                 Some(mut entry) => {
+                    // A damaged row may still be CBOR.
                     entry.addresses.truncate(MAX_ADDRESSES);
+                    entry.score = clamp(entry.score);
                     book.entries.insert(peer, entry);
                 }
                 None => drop(book.removed.insert(peer)),

@@ -40,6 +40,8 @@ mod denied;
 mod dials;
 mod due;
 mod feeds;
+#[doc(hidden)]
+pub mod fuzz;
 mod handler;
 mod lists;
 mod outcome;

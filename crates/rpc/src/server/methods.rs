@@ -108,7 +108,10 @@ fn ended(reason: &str) -> SubscriptionCloseResponse {
 }
 
 /// Reads named parameters; absent ones are an empty object.
-fn parse<T: DeserializeOwned>(method: &str, params: &Params<'_>) -> Result<T, ErrorObjectOwned> {
+pub(super) fn parse<T: DeserializeOwned>(
+    method: &str,
+    params: &Params<'_>,
+) -> Result<T, ErrorObjectOwned> {
     let text = match params.as_str().map(str::trim) {
         None | Some("null") => "{}",
         Some(text) => text,

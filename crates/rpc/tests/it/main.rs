@@ -5,5 +5,8 @@
 mod calls;
 mod daemon;
 mod feeds;
+mod garbage;
+#[path = "../../../wire/fuzz/replay.rs"]
+mod replay;
 mod socket;
 mod tcp;

@@ -10,6 +10,8 @@ use peerage_wire::{
 };
 use proptest::prelude::*;
 
+use crate::replay::{corpus, replay};
+
 fn kind(name: &str) -> MessageType {
     MessageType::new(name).unwrap()
 }
@@ -250,9 +252,16 @@ proptest! {
 }
 
 #[test]
-fn the_corpus_breaks_no_decoder() {
-    for (_, hex) in golden() {
+fn neither_the_corpus_nor_changes_of_it_break_the_decoder() {
+    replay(env!("CARGO_MANIFEST_DIR"), "exchange_frames", fuzz::exchange_frames);
+}
+
+#[test]
+fn the_corpus_has_every_golden_vector() {
+    let corpus = corpus(env!("CARGO_MANIFEST_DIR"), "exchange_frames");
+    for (frame, hex) in golden() {
         let bytes = bytes_of(hex);
+        assert!(corpus.iter().any(|(_, file)| *file == bytes), "{frame:?} is missing");
         for cut in 0..=bytes.len() {
             fuzz::exchange_frames(&bytes[..cut]);
         }

@@ -4,6 +4,8 @@ use peerage_wire::{
 };
 use proptest::prelude::*;
 
+use crate::replay::replay;
+
 #[test]
 fn requests_are_these_bytes() {
     for (request, bytes) in [
@@ -26,6 +28,11 @@ fn what_is_no_request_is_refused_with_the_reason() {
 #[test]
 fn the_protocol_id_names_the_network() {
     assert_eq!(protocol(&Default::default()), "/peerage/peerage/link/1");
+}
+
+#[test]
+fn neither_the_corpus_nor_changes_of_it_break_the_decoder() {
+    replay(env!("CARGO_MANIFEST_DIR"), "link_request", fuzz::link_request);
 }
 
 proptest! {

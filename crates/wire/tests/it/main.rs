@@ -4,3 +4,5 @@
 
 mod exchange;
 mod link;
+#[path = "../../fuzz/replay.rs"]
+mod replay;

@@ -142,6 +142,16 @@ fn a_row_that_cannot_be_read_is_removed() {
 }
 
 #[test]
+fn a_damaged_score_is_brought_back_within_its_bounds() {
+    let row = |score| Entry { score, ..Entry::default() }.encode().unwrap();
+    let rows = vec![(peer(1), row(i32::MIN)), (peer(2), row(i32::MAX))];
+    let mut book = Book::load(9, rows);
+    book.unreachable(peer(1));
+    book.connected(peer(2), ms(1));
+    assert_eq!((book.score(&peer(1)), book.score(&peer(2))), (-MAX_SCORE, MAX_SCORE));
+}
+
+#[test]
 fn what_the_store_refused_is_offered_again() {
     let mut book = empty(9);
     book.learn(peer(1), [], None, ms(0), nobody);

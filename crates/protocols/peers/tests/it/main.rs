@@ -7,3 +7,6 @@ mod keeping;
 mod limits;
 mod lists;
 mod network;
+#[path = "../../../../wire/fuzz/replay.rs"]
+mod replay;
+mod rows;
