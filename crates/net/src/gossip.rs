@@ -16,6 +16,10 @@ use libp2p::{
 };
 use prometheus_client::registry::Registry;
 
+mod greeting;
+
+use greeting::Greeting;
+
 /// Messages that may wait for one slow peer: 128 × 64 KiB = 8 MiB at worst.
 const MAX_QUEUED: usize = 128;
 /// Topics one peer may be subscribed to: 256 × 128 bytes of names = 32 KiB a peer.
@@ -24,8 +28,9 @@ const MAX_TOPICS_PER_PEER: usize = 256;
 const MAX_PEERS_PER_IP: f64 = 32.0;
 
 /// The behaviour with its type parameters.
-pub(crate) type Behaviour =
-    gossipsub::Behaviour<IdentityTransform, MaxCountSubscriptionFilter<AllowAllSubscriptionFilter>>;
+pub(crate) type Behaviour = Greeting<
+    gossipsub::Behaviour<IdentityTransform, MaxCountSubscriptionFilter<AllowAllSubscriptionFilter>>,
+>;
 
 /// The same on all peers, and different for two messages of the same text: a hash over everything
 /// that is signed.
@@ -56,11 +61,11 @@ pub(crate) fn behaviour(keys: &Keypair, metrics: &mut Registry) -> Result<Behavi
         max_subscriptions_per_request: MAX_TOPICS_PER_PEER,
     };
     let signed = MessageAuthenticity::Signed(keys.clone());
-    let behaviour = Behaviour::new_with_subscription_filter(signed, config, filter)?;
+    let behaviour = gossipsub::Behaviour::new_with_subscription_filter(signed, config, filter)?;
     let mut behaviour =
         behaviour.with_metrics(metrics.sub_registry_with_prefix("gossipsub"), Default::default());
     behaviour.with_peer_score(scoring(), PeerScoreThresholds::default())?;
-    Ok(behaviour)
+    Ok(Greeting(behaviour))
 }
 
 fn scoring() -> PeerScoreParams {
