@@ -2,7 +2,7 @@
 //!
 //! Noise reads 8 KiB per system call; reading ahead 128 KiB doubles what a receiver takes. But a
 //! hub with a thousand quiet connections must not hold 128 MiB, so the buffer starts small, grows
-//! while reads fill it, and is given back as soon as the stream runs dry.
+//! when a read fills it, and shrinks after a row of reads that would have fitted the small one.
 
 use std::{
     io,
@@ -16,6 +16,9 @@ use futures::{AsyncRead, AsyncWrite};
 const SMALL: usize = 2 * 1024;
 /// While it pays: 128 KiB for each connection that is receiving at full speed.
 const LARGE: usize = 128 * 1024;
+/// Reads of at most [`SMALL`] in a row after which the large buffer is given back. A bulk transfer
+/// has some whenever it catches up with the sender; a connection at rest soon has that many.
+const MAX_SMALL_READS: u8 = 16;
 
 /// Reads ahead; writes go straight through.
 #[derive(Debug)]
@@ -25,36 +28,35 @@ pub(crate) struct ReadAhead<S> {
     /// Unread bytes are `buffer[start..end]`.
     start: usize,
     end: usize,
+    small_reads: u8,
 }
 
 impl<S> ReadAhead<S> {
     pub(crate) fn new(inner: S) -> Self {
-        Self { inner, buffer: Box::default(), start: 0, end: 0 }
+        Self { inner, buffer: Box::default(), start: 0, end: 0, small_reads: 0 }
     }
 
-    /// What to allocate for the next read, judged by how full the last one got.
-    fn next_size(&self) -> usize {
-        match self.buffer.len() {
+    /// Sizes the buffer for the next read by how the last ones went.
+    fn resize(&mut self) {
+        let size = match self.buffer.len() {
             0 => SMALL,
-            full if full == self.end => (full * 4).min(LARGE),
-            len => len,
+            SMALL if self.end == SMALL => LARGE,
+            LARGE if self.small_reads >= MAX_SMALL_READS => SMALL,
+            same => same,
+        };
+        if size != self.buffer.len() {
+            self.buffer = vec![0; size].into_boxed_slice();
+            self.small_reads = 0;
         }
+        (self.start, self.end) = (0, 0);
     }
 }
 
 impl<S: AsyncRead + Unpin> ReadAhead<S> {
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let size = self.next_size();
-        if size != self.buffer.len() {
-            self.buffer = vec![0; size].into_boxed_slice();
-        }
-        (self.start, self.end) = (0, 0);
-        let read = Pin::new(&mut self.inner).poll_read(cx, &mut self.buffer);
-        if read.is_pending() {
-            // Dry: the next bytes may be long in coming.
-            self.buffer = Box::default();
-        }
-        self.end = ready!(read)?;
+        self.resize();
+        self.end = ready!(Pin::new(&mut self.inner).poll_read(cx, &mut self.buffer))?;
+        self.small_reads = if self.end <= SMALL { self.small_reads.saturating_add(1) } else { 0 };
         Poll::Ready(Ok(()))
     }
 }
@@ -128,28 +130,39 @@ mod tests {
         }
     }
 
+    /// Gives as much as is asked for, but at most `.0` at a time.
+    struct Source(usize);
+
+    impl AsyncRead for Source {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            into: &mut [u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(into.len().min(self.0)))
+        }
+    }
+
     #[test]
-    fn the_buffer_grows_with_the_flow_and_is_given_back_when_it_runs_dry() {
-        struct Source(usize);
-        impl AsyncRead for Source {
-            fn poll_read(
-                mut self: Pin<&mut Self>,
-                _: &mut Context<'_>,
-                into: &mut [u8],
-            ) -> Poll<io::Result<usize>> {
-                let now = into.len().min(self.0);
-                self.0 -= now;
-                if now == 0 { Poll::Pending } else { Poll::Ready(Ok(now)) }
-            }
+    fn the_buffer_grows_with_the_flow_and_shrinks_when_it_ebbs() {
+        let mut reader = ReadAhead::new(Source(usize::MAX));
+        let mut part = [0; SMALL];
+        let mut read = |reader: &mut ReadAhead<Source>| {
+            futures::executor::block_on(reader.read(&mut part)).unwrap()
+        };
+        read(&mut reader);
+        assert_eq!(reader.buffer.len(), SMALL);
+        read(&mut reader);
+        assert_eq!(reader.buffer.len(), LARGE);
+        reader.inner.0 = 100;
+        while reader.start < reader.end {
+            read(&mut reader);
         }
-        let mut reader = ReadAhead::new(Source(1 << 20));
-        let mut part = [0; 8192];
-        let mut largest = 0;
-        let mut cx = Context::from_waker(futures::task::noop_waker_ref());
-        while Pin::new(&mut reader).poll_read(&mut cx, &mut part).is_ready() {
-            largest = largest.max(reader.buffer.len());
+        for _ in 0..MAX_SMALL_READS {
+            read(&mut reader);
+            assert_eq!(reader.buffer.len(), LARGE, "a pause does not cost the buffer");
         }
-        assert_eq!(largest, LARGE);
-        assert_eq!(reader.buffer.len(), 0);
+        read(&mut reader);
+        assert_eq!(reader.buffer.len(), SMALL);
     }
 }
