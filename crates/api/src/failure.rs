@@ -13,6 +13,7 @@ pub enum LinkError {
     #[error("the node is busy; ask again shortly")]
     Overloaded,
     /// The daemon cannot be reached or the connection to it broke.
+    #[serde(rename = "daemon_unreachable")]
     #[error("no connection to the daemon: {reason}")]
     Unreachable {
         /// What the transport said.
