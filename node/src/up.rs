@@ -96,6 +96,9 @@ async fn serve(
         })?),
         None => None,
     };
+    if config.optional(&keys::NETWORK_KEY).is_some() {
+        context.out.note("network key in use: TCP only, as QUIC has no place for it");
+    }
     let ready = Ready {
         event: "ready",
         peer_id: running.peer_id,
