@@ -1,17 +1,21 @@
 //! Real peers, written by others in other languages, against the real daemon: the harness.
 //!
 //! [`Foreign`] is a peer of another libp2p implementation, [`Node`] is our daemon; both are
-//! processes of their own that talk over loopback only. See `README.md` for the line protocol that
-//! every foreign peer speaks.
+//! processes of their own that talk over loopback, or over a [`Lan`] that exists for one test. See
+//! `README.md` for the line protocol that every foreign peer speaks.
 //!
-//! Invariant: nothing outlives its handle. Dropping a [`Foreign`] or a [`Node`] kills its process.
+//! Invariant: nothing outlives its handle. Dropping a [`Foreign`] or a [`Node`] kills its process,
+//! dropping a [`Lan`] removes its namespaces and what runs in them.
 
 mod foreign;
+mod netns;
 mod node;
 mod process;
 mod toolchain;
+mod waiting;
 
 pub use foreign::{Foreign, Identity, Kind, Message, Transport};
-pub use node::{CommandError, Node};
+pub use netns::{Host, Lan, Plan};
+pub use node::{CommandError, Home, Node, without_daemon};
 pub use process::Process;
 pub use toolchain::require_all;

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::{process::Command, time::timeout};
 
 use crate::{
-    Process, Transport,
+    Host, Process, Transport,
     foreign::{text, texts},
     process::PATIENCE,
 };
@@ -23,11 +23,19 @@ const BINARY: &str = "PEERAGE_BIN";
 /// A running daemon with a data directory of its own; killed when this is dropped.
 #[derive(Debug)]
 pub struct Node {
-    /// Held for its drop, which must come before that of the directory.
-    _daemon: Process,
-    data: TempDir,
+    /// Dropped before the directory it uses.
+    daemon: Process,
+    home: Home,
     peer_id: String,
     listen: Vec<String>,
+}
+
+/// What is left of a node that does not run: its data directory, its host, its arguments.
+#[derive(Debug)]
+pub struct Home {
+    data: TempDir,
+    host: Option<Host>,
+    args: Vec<String>,
 }
 
 /// A command that ended with another exit code than 0.
@@ -56,23 +64,58 @@ impl Node {
     /// # Errors
     /// When it cannot be built or does not print its ready line.
     pub async fn up(extra: &[&str]) -> Result<Self> {
-        let data = TempDir::with_prefix("peerage-interop-")?;
-        let mut command = peerage(data.path())?;
-        command
-            .args(["up", "--json", "--local-only", "--no-mdns"])
-            .args(["--listen", "/ip4/127.0.0.1/tcp/0"])
-            .args(["--listen", "/ip4/127.0.0.1/udp/0/quic-v1"])
-            .args(extra);
-        let mut daemon = Process::spawn("peerage up", &mut command)?;
-        let ready = daemon.wait_for("ready", |line| line["event"] == "ready").await?;
-        let (peer_id, listen) = (text(&ready, "peer_id")?, texts(&ready, "listen")?);
-        Ok(Self { _daemon: daemon, data, peer_id, listen })
+        let loopback =
+            ["--listen", "/ip4/127.0.0.1/tcp/0", "--listen", "/ip4/127.0.0.1/udp/0/quic-v1"];
+        let args = [&["--local-only", "--no-mdns"], &loopback[..], extra].concat();
+        Home::new(None, &args)?.up().await
+    }
+
+    /// Starts the daemon on a host of a [`Lan`](crate::Lan), as users do; `args` are further
+    /// arguments of `peerage up`.
+    ///
+    /// # Errors
+    /// As [`Node::up`].
+    pub async fn up_on(host: &Host, args: &[&str]) -> Result<Self> {
+        Home::new(Some(host.clone()), args)?.up().await
+    }
+
+    /// Ends the daemon without giving it a chance (SIGKILL).
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub async fn kill(self) -> Result<Home> {
+        self.daemon.kill().await?;
+        Ok(self.home)
+    }
+
+    /// Ends the daemon by `peerage stop` and waits for it.
+    ///
+    /// # Errors
+    /// When it does not end, or not with success.
+    pub async fn stop(self) -> Result<Home> {
+        self.run(&["stop"]).await?;
+        self.daemon.end().await?;
+        Ok(self.home)
+    }
+
+    /// The daemon as a Rust program controls it.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn remote(&self) -> Result<peerage::Node> {
+        Ok(peerage::Remote::connect(self.home.data.path()).await?)
     }
 
     /// Its peer id in base 58.
     #[must_use]
     pub fn peer_id(&self) -> &str {
         &self.peer_id
+    }
+
+    /// All addresses it listens on, ending in `/p2p/ID`.
+    #[must_use]
+    pub fn listen(&self) -> &[String] {
+        &self.listen
     }
 
     /// Where it listens, ending in `/p2p/ID`.
@@ -99,7 +142,7 @@ impl Node {
     /// # Errors
     /// As [`Node::run`].
     pub async fn run_lines(&self, args: &[&str]) -> Result<Vec<Value>> {
-        let mut command = peerage(self.data.path())?;
+        let mut command = self.home.peerage()?;
         command.arg("--json").args(args).stdin(Stdio::null()).kill_on_drop(true);
         let Ok(output) = timeout(PATIENCE, command.output()).await else {
             bail!("peerage {args:?} did not end");
@@ -125,21 +168,58 @@ impl Node {
     /// # Errors
     /// When it cannot be started.
     pub fn stream(&self, args: &[&str]) -> Result<Process> {
-        let mut command = peerage(self.data.path())?;
+        let mut command = self.home.peerage()?;
         command.arg("--json").args(args);
         Process::spawn(format!("peerage {}", args.join(" ")), &mut command)
     }
 }
 
-/// `peerage --data DIR`, cut off from what this machine has configured.
-fn peerage(data: &Path) -> Result<Command> {
-    let mut command = Command::new(binary()?);
+impl Home {
+    fn new(host: Option<Host>, args: &[&str]) -> Result<Self> {
+        let data = TempDir::with_prefix("peerage-interop-")?;
+        Ok(Self { data, host, args: args.iter().map(|&arg| arg.to_owned()).collect() })
+    }
+
+    /// Starts the daemon, again if it ran before.
+    ///
+    /// # Errors
+    /// As [`Node::up`].
+    pub async fn up(self) -> Result<Node> {
+        let mut command = self.peerage()?;
+        command.args(["up", "--json"]).args(&self.args);
+        let mut daemon = Process::spawn("peerage up", &mut command)?;
+        let ready = daemon.wait_for("ready", |line| line["event"] == "ready").await?;
+        let (peer_id, listen) = (text(&ready, "peer_id")?, texts(&ready, "listen")?);
+        Ok(Node { daemon, home: self, peer_id, listen })
+    }
+
+    /// `peerage --data DIR`.
+    fn peerage(&self) -> Result<Command> {
+        let mut command = peerage(self.host.as_ref())?;
+        command.env("XDG_CONFIG_HOME", self.data.path()).arg("--data").arg(self.data.path());
+        Ok(command)
+    }
+}
+
+/// Starts `peerage --json ARGS` on a host without a daemon, for commands that need none.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn without_daemon(host: &Host, args: &[&str]) -> Result<Process> {
+    let mut command = peerage(Some(host))?;
+    command.arg("--json").args(args);
+    Process::spawn(format!("peerage {}", args.join(" ")), &mut command)
+}
+
+/// The program, cut off from what this machine has configured.
+fn peerage(host: Option<&Host>) -> Result<Command> {
+    let binary = binary()?;
+    let mut command = host.map_or_else(|| Command::new(binary), |host| host.command(binary));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("PEERAGE_") {
             command.env_remove(name);
         }
     }
-    command.env("XDG_CONFIG_HOME", data).arg("--data").arg(data);
     Ok(command)
 }
 

@@ -30,7 +30,7 @@ const MAX_QUOTED: usize = 40;
 pub struct Process {
     name: String,
     child: Child,
-    stdin: ChildStdin,
+    stdin: Option<ChildStdin>,
     lines: mpsc::Receiver<Result<Value, String>>,
     passed_over: VecDeque<Value>,
     complaints: Complaints,
@@ -52,7 +52,7 @@ impl Process {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("{name} does not start: {command:?}"))?;
-        let stdin = child.stdin.take().context("stdin is piped")?;
+        let stdin = child.stdin.take();
         let stdout = child.stdout.take().context("stdout is piped")?;
         let stderr = child.stderr.take().context("stderr is piped")?;
 
@@ -68,7 +68,8 @@ impl Process {
     /// # Errors
     /// When the process is gone.
     pub async fn send(&mut self, line: &Value) -> Result<()> {
-        let sent = self.stdin.write_all(format!("{line}\n").as_bytes()).await;
+        let stdin = self.stdin.as_mut().context("its input is closed")?;
+        let sent = stdin.write_all(format!("{line}\n").as_bytes()).await;
         sent.with_context(|| self.said(&format!("does not take {line}")))
     }
 
@@ -105,17 +106,26 @@ impl Process {
         self.passed_over.iter()
     }
 
-    /// Waits for the process to end by itself.
+    /// Closes its standard input and waits for the process to end by itself.
     ///
     /// # Errors
     /// When it does not, or not with success.
     pub async fn end(mut self) -> Result<()> {
+        self.stdin = None;
         match timeout(PATIENCE, self.child.wait()).await {
             Ok(Ok(status)) if status.success() => Ok(()),
             Ok(Ok(status)) => bail!(self.said(&format!("ended with {status}"))),
             Ok(Err(error)) => Err(error.into()),
             Err(_) => bail!(self.said("did not end")),
         }
+    }
+
+    /// Kills it and waits until it is gone.
+    ///
+    /// # Errors
+    /// When it cannot be killed.
+    pub async fn kill(mut self) -> Result<()> {
+        self.child.kill().await.with_context(|| self.said("cannot be killed"))
     }
 
     fn said(&self, fault: &str) -> String {

@@ -1,7 +1,9 @@
 //! Nodes of other libp2p implementations and ours: each pair connects, identifies, pings and
-//! gossips, over TCP and over QUIC, whoever dials.
+//! gossips, over TCP and over QUIC, whoever dials. And ours among themselves on a local network.
 
 mod bed;
+mod crowd;
+mod lan;
 mod meeting;
 
 use peerage_interop_tests::{Kind, Transport};

@@ -1,17 +1,10 @@
 //! What a foreign peer and our node must be able to do with each other.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
-use peerage_interop_tests::{CommandError, Foreign, Kind, Message, Node, Transport};
+use peerage_interop_tests::{Foreign, Kind, Message, Node, Transport};
 use serde_json::Value;
-use tokio::time::{Instant, sleep};
 
 const TOPIC: &str = "interop";
-
-/// How often and how long state is asked for that no command streams.
-const POLL_INTERVAL: Duration = Duration::from_millis(100);
-const POLL_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Who opens the connection.
 #[derive(Debug, Clone, Copy)]
@@ -30,7 +23,7 @@ pub(crate) async fn identify(kind: Kind, transport: Transport, dialler: Dialler)
     }
 
     let agent_known = |peer: &Value| peer["agent"].is_string();
-    let peer = until(&node, it.peer_id(), agent_known).await?;
+    let peer = node.until_peer(it.peer_id(), agent_known).await?;
     ensure!(peer["agent"].as_str().is_some_and(|a| a.starts_with(kind.agent())), "{peer}");
     let connection = &peer["connections"][0];
     ensure!(connection["transport"] == transport.as_str(), "{peer}");
@@ -65,7 +58,7 @@ pub(crate) async fn gossip(kind: Kind, transport: Transport, dialler: Dialler) -
     let expected = Message { from: it.peer_id().to_owned(), data: "from afar".into() };
     ensure!(Message::parse(&arrived)? == expected, "{arrived} instead of {expected:?}");
 
-    publish_once_heard(&node, "from home").await?;
+    node.insist(&["pub", TOPIC, "from home"], "no_peers").await?;
     let arrived = it.message(TOPIC).await?;
     let expected = Message { from: node.peer_id().to_owned(), data: "from home".into() };
     ensure!(arrived == expected, "{arrived:?} instead of {expected:?}");
@@ -84,7 +77,7 @@ pub(crate) async fn unsigned_gossip(kind: Kind, transport: Transport) -> Result<
     rogue.ping(node.peer_id()).await?;
     let gone = rogue.peer_id().to_owned();
     rogue.stop().await?;
-    until_gone(&node, &gone).await?;
+    node.until_gone(&gone).await?;
 
     let Some(mut honest) = Foreign::spawn(kind, transport, &["--topic", TOPIC]).await? else {
         return Ok(());
@@ -122,43 +115,4 @@ async fn meet(
     }
     it.connected(node.peer_id()).await?;
     Ok(Some((node, it)))
-}
-
-/// Publishes as soon as our node knows of a subscriber.
-async fn publish_once_heard(node: &Node, text: &str) -> Result<()> {
-    let deadline = Instant::now() + POLL_TIMEOUT;
-    loop {
-        let Err(error) = node.run_lines(&["pub", TOPIC, text]).await else { return Ok(()) };
-        let code = error.downcast_ref::<CommandError>().and_then(|e| e.code.as_deref());
-        if code != Some("no_peers") || Instant::now() > deadline {
-            return Err(error);
-        }
-        sleep(POLL_INTERVAL).await;
-    }
-}
-
-/// What `peerage peers` tells of `peer`, once it is `wanted`.
-async fn until(node: &Node, peer: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
-    let deadline = Instant::now() + POLL_TIMEOUT;
-    loop {
-        let peers = node.run(&["peers"]).await?;
-        let found = peers.as_array().into_iter().flatten().find(|p| p["peer_id"] == peer);
-        match found {
-            Some(found) if wanted(found) => return Ok(found.clone()),
-            _ => ensure!(Instant::now() < deadline, "{peer} is not as wanted in {peers}"),
-        }
-        sleep(POLL_INTERVAL).await;
-    }
-}
-
-async fn until_gone(node: &Node, peer: &str) -> Result<()> {
-    let deadline = Instant::now() + POLL_TIMEOUT;
-    loop {
-        let peers = node.run(&["peers"]).await?;
-        if peers.as_array().is_some_and(|all| all.iter().all(|p| p["peer_id"] != peer)) {
-            return Ok(());
-        }
-        ensure!(Instant::now() < deadline, "{peer} is still in {peers}");
-        sleep(POLL_INTERVAL).await;
-    }
 }
