@@ -17,7 +17,7 @@
 //! A line goes to the room; `/msg PEER TEXT` to one peer, named by the last letters of its id as
 //! they are shown after the `@`; `/peers`, `/connect ADDRESS` and `/quit` do what they say.
 
-use std::{io::BufRead as _, thread};
+use std::{io::BufRead as _, thread, time::Duration};
 
 use anyhow::{Context as _, bail};
 use clap::Parser;
@@ -28,10 +28,12 @@ use peerage::{
     types::{MessageType, Multiaddr, Network, PeerId, Topic},
 };
 use serde::{Deserialize, Serialize};
-use tokio::{signal, sync::mpsc};
+use tokio::{signal, sync::mpsc, time::timeout};
 
 /// Typed lines that wait while one is being sent.
 const MAX_TYPED: usize = 16;
+/// How long the other chat may take to take a direct message.
+const TAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A chat for the terminal.
 #[derive(Debug, Parser)]
@@ -139,7 +141,9 @@ impl Chat {
             ["/msg", to, text] => {
                 let (peer, body) = (self.peer(to).await?, Body::json(&self.line(text))?);
                 // With `ack` it returns when the other chat has taken the message.
-                self.node.exchange().send(peer, self.direct.clone(), body, true).await?;
+                let exchange = self.node.exchange();
+                let taken = exchange.send(peer, self.direct.clone(), body, true);
+                timeout(TAKE_TIMEOUT, taken).await.context("no word that it arrived")??;
             }
             [word, ..] if word.starts_with('/') => {
                 bail!("there are /msg PEER TEXT, /peers, /connect ADDRESS and /quit");

@@ -139,11 +139,16 @@ async fn listening(swarm: &mut Swarm<Mine>) -> anyhow::Result<Multiaddr> {
 async fn add(adder: Exchange, kind: MessageType) -> anyhow::Result<()> {
     let mut requests = adder.respond(kind).await?;
     while let Some(request) = requests.item().await {
-        match request.body.read::<Vec<i64>>() {
+        let outcome = match request.body.read::<Vec<i32>>() {
             Ok(numbers) => {
-                adder.reply(request.id, Body::json(&numbers.iter().sum::<i64>())?).await?;
+                let sum: i64 = numbers.into_iter().map(i64::from).sum();
+                adder.reply(request.id, Body::json(&sum)?).await
             }
-            Err(error) => adder.refuse(request.id, error.to_string()).await?,
+            Err(_) => adder.refuse(request.id, "send a list of 32-bit numbers").await,
+        };
+        // One who does not wait for the answer must not end the service for the others.
+        if let Err(error) = outcome {
+            eprintln!("{} was not answered: {error}", request.peer);
         }
     }
     Ok(())
