@@ -155,7 +155,8 @@ fn sweep() -> Result<()> {
     for name in names {
         let maker = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next());
         if maker.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
-            remove(name)?;
+            // Another run may be at it too.
+            drop(remove(name));
         }
     }
     Ok(())
