@@ -29,7 +29,8 @@ impl Exchange {
     }
 
     /// Sends a message. Returns when it is queued on the connection, or with `ack` when a
-    /// listener of the other node has taken it. Waits while the connection is congested.
+    /// listener of the other node has taken it. Waits while the connection is congested or, with
+    /// `ack`, the listener does not read; put a deadline around it where that matters.
     ///
     /// # Errors
     /// [`ExchangeError::NotConnected`], [`ExchangeError::TooLarge`]; with `ack` also
@@ -109,7 +110,8 @@ impl Exchange {
         self.link.call(Reply { request, body: body.into() }).await
     }
 
-    /// Refuses a request, with a reason of up to [`MAX_REASON_BYTES`] for the one who asked.
+    /// Refuses a request, with a reason for the one who asked: what is longer than
+    /// [`MAX_REASON_BYTES`] is cut off.
     ///
     /// # Errors
     /// [`ExchangeError::TooLate`].

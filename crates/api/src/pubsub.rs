@@ -2,7 +2,7 @@
 
 use peerage_types::{Payload, PeerId, Topic};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{Failure, Link, LinkError, Stream, contract::facet};
 
@@ -18,7 +18,8 @@ impl Pubsub {
     }
 
     /// Subscribes to a topic. Dropping the stream unsubscribes; when the last subscription of
-    /// this node to the topic is gone, so is its place in the mesh.
+    /// this node to the topic is gone, so is its place in the mesh. What this node publishes itself
+    /// does not come back to it.
     ///
     /// # Errors
     /// [`PubsubError::TooManyTopics`].
@@ -175,6 +176,17 @@ pub struct Message {
     pub seq: u64,
     /// The bytes.
     pub data: Payload,
+}
+
+impl Message {
+    /// Reads the bytes as JSON.
+    ///
+    /// # Errors
+    /// [`PubsubError::NotJson`] when they are something else, or of another shape.
+    pub fn read_json<T: DeserializeOwned>(&self) -> Result<T, PubsubError> {
+        serde_json::from_slice(&self.data.0)
+            .map_err(|e| PubsubError::NotJson { reason: e.to_string() })
+    }
 }
 
 /// A message that waits for a verdict.

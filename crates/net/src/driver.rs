@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use libp2p::{
     Multiaddr, PeerId, Swarm, core::transport::ListenerId, identity::PublicKey, kad::Mode,
     swarm::SwarmEvent,
@@ -127,6 +127,10 @@ impl Driver {
         };
         if time::timeout(LISTEN_TIMEOUT, up).await.is_err() {
             tracing::warn!("not all listeners have an address yet");
+        }
+        // One address of each is there; those of the other interfaces are known by now, too.
+        while let Some(Some(event)) = self.swarm.next().now_or_never() {
+            self.on_swarm_event(event);
         }
         Ok(self.listen_addresses())
     }

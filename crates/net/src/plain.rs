@@ -24,7 +24,7 @@ pub enum PlainError {
     Dial(String),
     /// The measurement failed.
     #[error(transparent)]
-    Measure(#[from] PeersError),
+    Measure(Box<PeersError>),
 }
 
 fn start_error(error: impl ToString) -> PlainError {
@@ -75,7 +75,9 @@ pub async fn measure(address: Multiaddr, bytes: u64) -> Result<Vec<Measured>, Pl
         pending().await
     };
     tokio::select! {
-        answer = answer => Ok(answer.map_err(start_error)??),
+        answer = answer => {
+            answer.map_err(start_error)?.map_err(|e| PlainError::Measure(Box::new(e)))
+        }
         () = driving => unreachable!("it never ends"),
     }
 }

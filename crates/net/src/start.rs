@@ -78,6 +78,16 @@ pub struct Running {
 }
 
 impl Running {
+    /// Stops the node and waits until it has stopped.
+    ///
+    /// # Cancel safety
+    /// Dropping the future does not take back the stop.
+    pub async fn stop(self) {
+        // Stopped already is as good.
+        let _ = self.node.stop().await;
+        self.stopped().await;
+    }
+
     /// Waits until the node has stopped: connections are closed and the store is on disk.
     ///
     /// The node stops after [`Node::stop`], or when the last handle is dropped; this keeps none.

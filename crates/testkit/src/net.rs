@@ -72,8 +72,7 @@ impl Net {
     /// Stops every node and waits until they are gone.
     pub async fn stop(self) {
         for running in self.nodes {
-            running.node.stop().await.expect("a node can be stopped");
-            within("the stop of a node", running.stopped()).await;
+            within("the stop of a node", running.stop()).await;
         }
     }
 }

@@ -81,10 +81,9 @@ impl Behaviour {
         Refuse { request, reason }: Refuse,
         now: Instant,
     ) -> Result<(), ExchangeError> {
-        if reason.len() > MAX_REASON_BYTES {
-            let range = format!("at most {MAX_REASON_BYTES} bytes long");
-            return Err(ExchangeError::OutOfRange { what: "the reason".into(), range });
-        }
+        // The reason may quote what the asking peer sent: its length must not fail the refusal.
+        let mut reason = reason;
+        reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
         self.registry.replies().refuse(request, reason, now)
     }
 }
