@@ -8,18 +8,23 @@ use std::{
 
 use libp2p::{
     gossipsub::{
-        self, AllowAllSubscriptionFilter, ConfigBuilder, IdentityTransform,
+        self, CallbackSubscriptionFilter, ConfigBuilder, IdentityTransform,
         MaxCountSubscriptionFilter, Message, MessageAuthenticity, MessageId, PeerScoreParams,
-        PeerScoreThresholds, TopicScoreParams, ValidationMode,
+        PeerScoreThresholds, TopicHash, TopicScoreParams, ValidationMode,
     },
     identity::Keypair,
 };
+use peerage_api::pubsub::MAX_MESSAGE_BYTES;
+use peerage_types::Topic;
 use prometheus_client::registry::Registry;
 
 mod greeting;
 
 use greeting::Greeting;
 
+/// Largest frame: the largest message with its envelope, and the 8 KiB of the next frame that
+/// gossipsub may have read already when it compares its whole read buffer with this limit.
+const MAX_FRAME_BYTES: usize = MAX_MESSAGE_BYTES + 1_024 + 8 * 1_024;
 /// Messages that may wait for one slow peer: 128 × 64 KiB = 8 MiB at worst.
 const MAX_QUEUED: usize = 128;
 /// Topics one peer may be subscribed to: 256 × 128 bytes of names = 32 KiB a peer.
@@ -29,8 +34,16 @@ const MAX_PEERS_PER_IP: f64 = 32.0;
 
 /// The behaviour with its type parameters.
 pub(crate) type Behaviour = Greeting<
-    gossipsub::Behaviour<IdentityTransform, MaxCountSubscriptionFilter<AllowAllSubscriptionFilter>>,
+    gossipsub::Behaviour<
+        IdentityTransform,
+        MaxCountSubscriptionFilter<CallbackSubscriptionFilter<fn(&TopicHash) -> bool>>,
+    >,
 >;
+
+/// Whether a peer's topic is remembered: names longer than ours cannot be subscribed to here.
+fn is_short(topic: &TopicHash) -> bool {
+    topic.as_str().len() <= Topic::MAX_LEN
+}
 
 /// The same on all peers, and different for two messages of the same text: a hash over everything
 /// that is signed.
@@ -48,7 +61,7 @@ fn message_id(message: &Message) -> MessageId {
 /// Makes the behaviour and registers its metrics.
 pub(crate) fn behaviour(keys: &Keypair, metrics: &mut Registry) -> Result<Behaviour, String> {
     let config = ConfigBuilder::default()
-        .max_transmit_size(65_536)
+        .max_transmit_size(MAX_FRAME_BYTES)
         .validation_mode(ValidationMode::Strict)
         .validate_messages()
         .message_id_fn(message_id)
@@ -56,7 +69,7 @@ pub(crate) fn behaviour(keys: &Keypair, metrics: &mut Registry) -> Result<Behavi
         .build()
         .map_err(|e| e.to_string())?;
     let filter = MaxCountSubscriptionFilter {
-        filter: AllowAllSubscriptionFilter {},
+        filter: CallbackSubscriptionFilter(is_short as fn(&TopicHash) -> bool),
         max_subscribed_topics: MAX_TOPICS_PER_PEER,
         max_subscriptions_per_request: MAX_TOPICS_PER_PEER,
     };

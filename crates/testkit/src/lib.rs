@@ -8,7 +8,11 @@
 //! # Panics
 //! Everything here panics with a readable message when a node does not behave.
 
-#![allow(clippy::missing_panics_doc, reason = "panics are how a test fails; said above")]
+#![allow(
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    reason = "panics are how a test fails; said above"
+)]
 
 mod net;
 pub mod suite;

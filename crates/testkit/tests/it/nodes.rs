@@ -160,3 +160,26 @@ async fn a_chain_of_bootstrap_nodes_becomes_one_gossiping_network() {
         assert_eq!(message.data.as_text(), Some("hello all"));
     }
 }
+
+#[tokio::test]
+async fn the_largest_messages_arrive_however_fast_they_follow_each_other() {
+    const MESSAGES: u8 = 50;
+    let net = Net::start(2).await;
+    net.connect(0, 1).await;
+    let topic = Topic::new("large").unwrap();
+    let mut joined = net.node(0).pubsub().events().await.unwrap();
+    let mut feed = net.node(1).pubsub().subscribe(topic.clone()).await.unwrap();
+    within("the subscription", joined.item()).await.unwrap();
+    for n in 0..MESSAGES {
+        let message = vec![n; peerage_api::pubsub::MAX_MESSAGE_BYTES];
+        net.node(0).pubsub().publish(topic.clone(), message).await.unwrap();
+    }
+    let mut seen = std::collections::HashSet::new();
+    within("all messages", async {
+        while seen.len() < usize::from(MESSAGES) {
+            seen.insert(feed.item().await.unwrap().data.0[0]);
+        }
+    })
+    .await;
+    net.stop().await;
+}
