@@ -250,7 +250,7 @@ pub async fn discovery(near: &Node, far: &Node) {
     assert!(matches!(unknown, DiscoveryError::NotAnnounced { .. }));
     let announced = far.discovery().announce(chess.clone()).await.unwrap();
     assert_eq!(announced.infohash.len(), 40);
-    assert_eq!(far.discovery().status().await.unwrap().announced, [chess.clone()]);
+    assert_eq!(far.discovery().status().await.unwrap().announced, std::slice::from_ref(&chess));
     let mut found = near.discovery().find(chess.clone()).await.unwrap();
     assert_eq!(next("the one who announced", &mut found).await.peer_id, remote);
     assert!(within("the end of the search", found.next()).await.is_none());
