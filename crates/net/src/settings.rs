@@ -44,8 +44,8 @@ pub struct Settings {
     pub mdns: bool,
     /// Take part in the network's Kademlia DHT.
     pub kad: bool,
-    /// Stay on this machine and its local networks: private and loopback addresses are as good as
-    /// public ones, and nothing is announced beyond.
+    /// For one machine or LAN: private and loopback addresses are believed, kept and told like
+    /// public ones, and the node always serves the DHT.
     pub local_only: bool,
     /// Connected peers above which the least useful are let go.
     pub max_peers: usize,

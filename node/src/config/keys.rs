@@ -123,7 +123,7 @@ keys! {
     KAD: discovery.kad Kind::Bool, Bool(true), "no-kad",
         "Find and be found through the distributed hash table of the network.";
     LOCAL_ONLY: discovery.local_only Kind::Bool, Bool(false), "local-only",
-        "Stay within this machine and the local network: dial and tell no public address.";
+        "For one machine or LAN: believe, keep and tell private addresses like public ones.";
     EXTERNAL: nat.external Kind::Addresses, List(&[]), "external",
         "Addresses at which this node is known to be reachable from outside.";
     MAX_PEERS: limits.max_peers Kind::Int(1, 1_000_000), Int(512), "max-peers",
