@@ -16,6 +16,7 @@ mod dirs;
 mod failed;
 mod http;
 mod logs;
+mod memory;
 mod output;
 mod signals;
 mod up;

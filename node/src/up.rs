@@ -17,6 +17,7 @@ use crate::{
     daemon::{self, Running},
     failed::{Exit, Failed},
     http::Http,
+    memory,
     output::{Output, Table},
     signals::StopSignals,
 };
@@ -96,6 +97,7 @@ async fn serve(
         })?),
         None => None,
     };
+    tokio::spawn(memory::follow(node.clone()));
     if config.optional(&keys::NETWORK_KEY).is_some() {
         context.out.note("network key in use: TCP only, as QUIC has no place for it");
     }
