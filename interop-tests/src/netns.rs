@@ -11,6 +11,8 @@ use std::{
         OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -19,6 +21,10 @@ use crate::require_all;
 
 /// Begins the name of every namespace made here; the id of the process that made it follows.
 const PREFIX: &str = "peerage-it-";
+
+/// How often a new host is asked whether its link is in use, and for how long.
+const READY_INTERVAL: Duration = Duration::from_millis(20);
+const READY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What addresses the hosts of a [`Lan`] have. Each has a default route, to nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +133,19 @@ impl Host {
         within(&["address", "add", &address, "dev", "eth0"])?;
         within(&["link", "set", "eth0", "up"])?;
         within(&[version, "route", "add", "default", "dev", "eth0"])?;
-        Ok(())
+        // The kernel brings a link into use up to a second after it was told to, and addresses of
+        // version 6 stay tentative until then.
+        let deadline = Instant::now() + READY_TIMEOUT;
+        loop {
+            let usable = within(&["link", "show", "eth0", "up"])?.contains("state UP")
+                && within(&["-6", "address", "show", "dev", "eth0", "tentative"])?.is_empty();
+            if usable {
+                return Ok(());
+            }
+            ensure!(Instant::now() < deadline, "eth0 of {} does not come up", self.namespace);
+            #[expect(clippy::disallowed_methods, reason = "`ip` has no command that waits")]
+            sleep(READY_INTERVAL);
+        }
     }
 
     fn set(&self, key: &str, value: &str) -> Result<()> {

@@ -106,6 +106,11 @@ impl Node {
         Ok(peerage::Remote::connect(self.home.data.path()).await?)
     }
 
+    /// A fault with what the daemon logged of late.
+    pub(crate) fn said(&self, fault: &str) -> String {
+        self.daemon.said(fault)
+    }
+
     /// Its peer id in base 58.
     #[must_use]
     pub fn peer_id(&self) -> &str {
@@ -186,7 +191,7 @@ impl Home {
     /// As [`Node::up`].
     pub async fn up(self) -> Result<Node> {
         let mut command = self.peerage()?;
-        command.args(["up", "--json"]).args(&self.args);
+        command.args(["up", "--json", "-v"]).args(&self.args);
         let mut daemon = Process::spawn("peerage up", &mut command)?;
         let ready = daemon.wait_for("ready", |line| line["event"] == "ready").await?;
         let (peer_id, listen) = (text(&ready, "peer_id")?, texts(&ready, "listen")?);

@@ -23,7 +23,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const MAX_UNREAD: usize = 1024;
 
 /// Lines of the standard error that a failure quotes.
-const MAX_QUOTED: usize = 40;
+const MAX_QUOTED: usize = 60;
 
 /// A child process that prints JSON lines; killed when this is dropped.
 #[derive(Debug)]
@@ -128,7 +128,7 @@ impl Process {
         self.child.kill().await.with_context(|| self.said("cannot be killed"))
     }
 
-    fn said(&self, fault: &str) -> String {
+    pub(crate) fn said(&self, fault: &str) -> String {
         let complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
         let mut report = format!("{} {fault}", self.name);
         if !self.passed_over.is_empty() {

@@ -41,7 +41,11 @@ impl Node {
             if wanted(&value) {
                 return Ok(value);
             }
-            ensure!(Instant::now() < deadline, "peerage {args:?} is not as wanted: {value}");
+            ensure!(
+                Instant::now() < deadline,
+                "{}",
+                self.said(&format!("peerage {args:?} is not as wanted: {value}; the daemon"))
+            );
             sleep(POLL_INTERVAL).await;
         }
     }

@@ -254,6 +254,11 @@ impl Book {
         self.entries.get(peer).is_some_and(is_worth_dialling)
     }
 
+    /// Whether it has made itself known on the local network.
+    pub(crate) fn is_near(&self, peer: &PeerId) -> bool {
+        self.get(peer).is_some_and(|e| e.addresses.iter().any(|a| a.sources.has(Source::Mdns)))
+    }
+
     /// Whether the store lacks something.
     pub(crate) fn has_changes(&self) -> bool {
         !self.dirty.is_empty() || !self.removed.is_empty()

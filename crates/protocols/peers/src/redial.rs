@@ -8,8 +8,9 @@
 //! | Connected | the last connection is gone     | Waiting: 2 s if it stood for 60 s, else as after a failure |
 //! | any but Connected | the network changed     | Waiting for up to 1 s, failures forgotten |
 //!
-//! Bootstrap and protected peers stay for ever. Members that were lost are dialled
-//! [`MAX_LOST_ATTEMPTS`] times and then forgotten: the other side may have meant it.
+//! Bootstrap and protected peers stay for ever. Members that were lost, or that were found on the
+//! local network and did not answer, are dialled [`MAX_LOST_ATTEMPTS`] times and then forgotten: the
+//! other side may have meant it.
 
 use std::{
     collections::{HashMap, hash_map::DefaultHasher},
@@ -115,10 +116,8 @@ impl Redials {
         if !lost && self.entries.get(&target).is_some_and(|entry| !entry.forever) {
             self.entries.remove(&target);
         }
-        let others = self.entries.values().filter(|entry| !entry.forever).count();
-        if lost && others < MAX_LOST && !self.entries.contains_key(&target) {
-            let state = State::Connected { peer, since: now };
-            self.entries.insert(target.clone(), Entry { forever: false, failures: 0, state });
+        if lost {
+            self.try_again(peer, State::Connected { peer, since: now });
         }
         let mut spent = false;
         for (target, entry) in &mut self.entries {
@@ -138,6 +137,21 @@ impl Redials {
         }
         if spent {
             self.entries.remove(&target);
+        }
+    }
+
+    /// A peer that must be there did not answer its first dial.
+    pub(crate) fn missed(&mut self, peer: PeerId, now: Instant) {
+        self.try_again(peer, State::Dialling);
+        self.on_failed(&Target::Peer(peer), now);
+    }
+
+    /// Enters a peer for a few attempts, unless there are too many of them.
+    fn try_again(&mut self, peer: PeerId, state: State) {
+        let others = self.entries.values().filter(|entry| !entry.forever).count();
+        let target = Target::Peer(peer);
+        if others < MAX_LOST && !self.entries.contains_key(&target) {
+            self.entries.insert(target, Entry { forever: false, failures: 0, state });
         }
     }
 

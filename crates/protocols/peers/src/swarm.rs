@@ -138,7 +138,7 @@ impl Peers {
         match self.dials.end(id) {
             None => {}
             Some(Purpose::Redial(target)) => self.redial_failed(&target, &failure, now),
-            Some(Purpose::Found(peer)) => self.dials.rest(peer, now.at),
+            Some(Purpose::Found(peer)) => self.found_failed(peer, &failure, now),
             Some(Purpose::Connect(key)) => {
                 let known = match key {
                     Key::Peer(peer) => self.book.addresses_of(&peer),
@@ -163,6 +163,16 @@ impl Peers {
             }
             Failure::Wrong { address, .. } => self.book.wrong(peer, address),
             Failure::Unneeded | Failure::NoAddress | Failure::Own | Failure::Refused(_) => {}
+        }
+    }
+
+    /// A member on the local network has just said that it is there, and says so once: it is worth
+    /// a few attempts. On other words than its own nobody is dialled twice in a row.
+    fn found_failed(&mut self, peer: PeerId, failure: &Failure, now: Now) {
+        if matches!(failure, Failure::Tried(_)) && self.book.is_near(&peer) {
+            self.redials.missed(peer, now.at);
+        } else {
+            self.dials.rest(peer, now.at);
         }
     }
 

@@ -1,8 +1,11 @@
-use std::time::Instant;
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
-use libp2p_core::Multiaddr;
+use libp2p_core::{Multiaddr, transport::TransportError};
 use libp2p_identity::PeerId;
-use libp2p_swarm::{CloseConnection, ConnectionError, NotifyHandler, ToSwarm};
+use libp2p_swarm::{CloseConnection, ConnectionError, DialError, NotifyHandler, ToSwarm};
 use peerage_api::{
     Ask,
     peers::{Block, Command, Connect, PeersError, Protect, Source},
@@ -65,6 +68,32 @@ fn a_node_that_lost_everybody_goes_through_its_book_again() {
     assert_eq!(due, now + secs(120));
     core.tick(at(due));
     assert_eq!(dials(&orders(&mut core)), [Some(other)]);
+}
+
+#[test]
+fn a_neighbour_that_did_not_answer_at_first_is_dialled_again() {
+    let now = start();
+    let mut core = core(|config| config.allow_private = true, now);
+    let [near, far] = [sorted(0..9)[1], sorted(0..9)[2]];
+    core.on_discovered(near, vec![public(1)], Source::Mdns, at(now));
+    core.on_discovered(far, vec![public(2)], Source::Kad, at(now));
+    let mut dialled = Vec::new();
+    for step in 0..400 {
+        let now = at(now + Duration::from_millis(100 * step));
+        core.tick(now);
+        for order in orders(&mut core) {
+            let ToSwarm::Dial { opts } = order else { continue };
+            let peer = opts.get_peer_id().unwrap();
+            dialled.push(peer);
+            let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+            let address = if peer == near { public(1) } else { public(2) };
+            let error = DialError::Transport(vec![(address, TransportError::Other(refused))]);
+            core.on_dial_failure(opts.connection_id(), Some(peer), &error, now);
+        }
+    }
+    let count = |peer| dialled.iter().filter(|p| **p == peer).count();
+    assert_eq!(count(far), 1, "what others say of it is not believed twice");
+    assert!(count(near) >= 5, "dialled {} times in 40 s", count(near));
 }
 
 #[test]
