@@ -1,0 +1,1 @@
+//! Content on disk: planned, hashed, served, received and verified.

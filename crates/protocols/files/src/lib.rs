@@ -1,0 +1,1 @@
+//! Content moves: offers, requests, verified ranges.
