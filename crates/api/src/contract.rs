@@ -5,7 +5,7 @@ use std::future::Future;
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{Ask, Failure, Local, Open, discovery, exchange, node, peers, pubsub};
+use crate::{Ask, Failure, Local, Open, discovery, exchange, files, node, peers, pubsub};
 
 /// A question with one answer.
 pub trait Method: Serialize + DeserializeOwned + JsonSchema + Send + Sized + 'static {
@@ -54,6 +54,7 @@ pub enum Command {
     Pubsub(pubsub::Command),
     Discovery(discovery::Command),
     Exchange(exchange::Command),
+    Files(files::Command),
 }
 
 /// Shows every method and feed of the contract to `visitor`.
@@ -63,6 +64,7 @@ pub fn visit(visitor: &mut impl Visitor) {
     pubsub::visit(visitor);
     discovery::visit(visitor);
     exchange::visit(visitor);
+    files::visit(visitor);
 }
 
 /// Defines the methods and feeds of a facet: its `Command`, the trait impls, and its part of

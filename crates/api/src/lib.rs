@@ -11,6 +11,7 @@ pub mod discovery;
 mod events;
 pub mod exchange;
 mod failure;
+pub mod files;
 mod link;
 pub mod node;
 pub mod peers;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Failure, Link, LinkError, Stream, contract::facet, discovery::Discovery, exchange::Exchange,
-    peers::Peers, pubsub::Pubsub,
+    files::Files, peers::Peers, pubsub::Pubsub,
 };
 
 /// A handle on a node: in this process or a daemon, with the same methods and errors.
@@ -54,6 +54,12 @@ impl Node {
     #[must_use]
     pub fn exchange(&self) -> Exchange {
         Exchange::new(self.link.clone())
+    }
+
+    /// Sending, sharing and fetching files and directories.
+    #[must_use]
+    pub fn files(&self) -> Files {
+        Files::new(self.link.clone())
     }
 
     /// The identity of the node.

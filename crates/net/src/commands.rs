@@ -33,6 +33,7 @@ impl Driver {
             Some(Command::Pubsub(command)) => self.topics.on_command(&mut stack.gossip, command),
             Some(Command::Discovery(command)) => self.on_discovery_command(command),
             Some(Command::Exchange(command)) => stack.exchange.on_command(command, now),
+            Some(Command::Files(command)) => drop(command),
         }
     }
 
