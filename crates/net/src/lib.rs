@@ -27,6 +27,6 @@ mod wiring;
 
 pub use identity::{KeyError, create_network_key};
 pub use listen::ListenError;
-pub use settings::{Profile, Settings};
+pub use settings::{FilesSettings, Profile, Settings};
 pub use start::{Running, StartError, start};
 pub use transport::TransportError;

@@ -55,6 +55,39 @@ pub struct Settings {
     pub max_memory_bytes: usize,
     /// Program and version as told to peers.
     pub agent: String,
+    /// Transfers of files.
+    pub files: FilesSettings,
+}
+
+/// How files are sent and received.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FilesSettings {
+    /// Where accepted offers go; none: the folder `downloads` of the data directory.
+    pub downloads: Option<PathBuf>,
+    /// Peers whose offers are accepted without asking.
+    pub accept_from: Vec<PeerId>,
+    /// Offers of these peers above this size are asked about all the same.
+    pub accept_max_bytes: u64,
+    /// Bytes a second that all transfers together may send.
+    pub send_limit_bps: Option<u64>,
+    /// Bytes a second that all transfers together may receive.
+    pub receive_limit_bps: Option<u64>,
+    /// Also transfer through relays, rather than wait for a direct connection.
+    pub allow_relay: bool,
+}
+
+impl Default for FilesSettings {
+    fn default() -> Self {
+        Self {
+            downloads: None,
+            accept_from: Vec::new(),
+            accept_max_bytes: 10 << 30,
+            send_limit_bps: None,
+            receive_limit_bps: None,
+            allow_relay: false,
+        }
+    }
 }
 
 impl Default for Settings {
@@ -75,6 +108,7 @@ impl Default for Settings {
             max_connections_per_ip: 32,
             max_memory_bytes: 1 << 30,
             agent: concat!("peerage/", env!("CARGO_PKG_VERSION")).to_owned(),
+            files: FilesSettings::default(),
         }
     }
 }

@@ -8,14 +8,15 @@
 pub mod remote;
 
 pub use peerage_api::{
-    Failure, Feeding, Link, LinkError, Node, Stream, discovery, exchange, node, peers, pubsub,
-    types,
+    Failure, Feeding, Link, LinkError, Node, Stream, discovery, exchange, files, node, peers,
+    pubsub, types,
 };
 #[cfg(feature = "node")]
 pub use peerage_net::plain;
 #[cfg(feature = "node")]
 pub use peerage_net::{
-    KeyError, ListenError, Profile, Running, Settings, StartError, create_network_key, start,
+    FilesSettings, KeyError, ListenError, Profile, Running, Settings, StartError,
+    create_network_key, start,
 };
 #[cfg(feature = "remote")]
 pub use remote::{ConnectError, Remote};
