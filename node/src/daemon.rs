@@ -16,6 +16,7 @@ use crate::{
 pub(crate) fn settings(config: &Config, data: &Path) -> Result<Settings, Failed> {
     let network = config.text(&keys::NETWORK).parse();
     Ok(Settings {
+        files: peerage::FilesSettings::default(),
         data: Some(data.to_owned()),
         network: network.map_err(|e| Failed::new(Exit::Failed, "bad_config", e))?,
         network_key: config.optional(&keys::NETWORK_KEY).map(Into::into),
