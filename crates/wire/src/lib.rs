@@ -6,5 +6,6 @@
 //! back to the same bytes.
 
 pub mod exchange;
+pub mod files;
 pub mod fuzz;
 pub mod link;
