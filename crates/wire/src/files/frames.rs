@@ -86,6 +86,8 @@ pub enum Request {
         root: ContentHash,
         /// Which bytes of it.
         part: Part,
+        /// Bytes of it that the opener has already.
+        have: u64,
     },
     /// What is at a published path? Answered by any number of [`Answer::Hashing`], then by
     /// [`Answer::Resolved`] or [`Answer::Refused`].
@@ -111,11 +113,6 @@ pub enum News {
     Cancelled,
     /// Ended by an error, in words of up to [`MAX_REASON_BYTES`].
     Failed(String),
-    /// So much is verified and written on the receiving side.
-    Progress {
-        /// Bytes of content.
-        bytes: u64,
-    },
     /// All is verified and on disk.
     Done,
 }
@@ -188,10 +185,7 @@ impl Run {
     #[must_use]
     pub fn decode(bytes: [u8; RUN_BYTES]) -> Self {
         let [a, b, c, d, e, f, g, h] = bytes;
-        Self {
-            first: u32::from_be_bytes([a, b, c, d]),
-            count: u32::from_be_bytes([e, f, g, h]),
-        }
+        Self { first: u32::from_be_bytes([a, b, c, d]), count: u32::from_be_bytes([e, f, g, h]) }
     }
 }
 
@@ -283,8 +277,7 @@ pub trait Frame: Sized + Serialize + for<'de> Deserialize<'de> {
     /// # Errors
     /// [`FrameError`]: reset the stream.
     fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
-        let frame: Self =
-            cbor4ii::serde::from_slice(bytes).map_err(|_| FrameError::Malformed)?;
+        let frame: Self = cbor4ii::serde::from_slice(bytes).map_err(|_| FrameError::Malformed)?;
         frame.check()?;
         // One form for each frame: nothing hidden in it, and fuzzers can tell.
         if frame.encode()[LENGTH_BYTES..] != *bytes {
@@ -333,10 +326,7 @@ impl Content {
     /// [`FrameError::Name`], [`FrameError::TooLong`], [`FrameError::Malformed`].
     pub fn check(&self) -> Result<(), FrameError> {
         limit("name", &self.name, MAX_NAME_BYTES)?;
-        let component = super::path::RelPath::parse(&self.name);
-        if component.is_err() || self.name.contains('/') {
-            return Err(FrameError::Name);
-        }
+        super::path::check_name(&self.name).map_err(|_| FrameError::Name)?;
         match self.kind {
             Kind::File if self.bytes != self.size || self.files != 1 => Err(FrameError::Malformed),
             _ => Ok(()),

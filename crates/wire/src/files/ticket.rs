@@ -122,8 +122,7 @@ impl Ticket {
         if text.len() > MAX_CHARS {
             return Err(TicketError::Checksum);
         }
-        let checked =
-            CheckedHrpstring::new::<Bech32m>(text).map_err(|_| TicketError::Checksum)?;
+        let checked = CheckedHrpstring::new::<Bech32m>(text).map_err(|_| TicketError::Checksum)?;
         let prefix = checked.hrp().to_lowercase();
         if prefix != PREFIX {
             return Err(TicketError::Prefix(prefix));
@@ -155,9 +154,9 @@ impl Ticket {
 
 fn body(content: &Content, peers: &[(PeerId, Vec<Multiaddr>)]) -> Vec<u8> {
     let blob = |address: &Multiaddr| Blob(address.to_vec());
-    let peers = peers.iter().map(|(peer, addresses)| {
-        (Blob(peer.to_bytes()), addresses.iter().map(blob).collect())
-    });
+    let peers = peers
+        .iter()
+        .map(|(peer, addresses)| (Blob(peer.to_bytes()), addresses.iter().map(blob).collect()));
     let body = Body { content: content.clone(), peers: peers.collect() };
     cbor4ii::serde::to_vec(vec![VERSION], &body).expect("these types have a CBOR form")
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod exchange;
+mod files_frames;
 mod link;
 #[path = "../../fuzz/replay.rs"]
 mod replay;
