@@ -11,7 +11,7 @@ use redb::{Database, ReadTransaction, WriteTransaction};
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
-    Book, Marks, Pending, StoreError,
+    Book, Marks, Pending, StoreError, Transfers,
     database::Disk,
     job,
     medium::Medium,
@@ -107,6 +107,12 @@ impl Store {
     #[must_use]
     pub fn marks(&self) -> Marks {
         Marks::new(self.clone())
+    }
+
+    /// Transfers and shares of files.
+    #[must_use]
+    pub fn transfers(&self) -> Transfers {
+        Transfers::new(self.clone())
     }
 
     /// Returns once everything handed in before, through any clone, is durable. Also the way to

@@ -41,6 +41,7 @@ mod schema;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod transfers;
 mod writer;
 
 pub use book::{Book, BookSnapshot, List};
@@ -51,3 +52,4 @@ pub use lock::{DirLock, LockError};
 pub use marks::{MAX_MARK_BYTES, MAX_MARK_NAME_BYTES, Marks};
 pub use open::{KeptAside, OpenError, Opened};
 pub use queue::{BATCH_DELAY, MAX_BATCH, MAX_QUEUED, MAX_QUEUED_BYTES};
+pub use transfers::{RowKind, Transfers, TransfersSnapshot};

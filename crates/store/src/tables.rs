@@ -4,7 +4,7 @@
 //! on an encoding that has changed between its majors. A new table needs a new schema version
 //! (`schema.rs`), so that an older program refuses the file instead of losing sight of rows.
 
-use peerage_types::PeerId;
+use peerage_types::{PeerId, TransferId};
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 
 use crate::StoreError;
@@ -40,8 +40,15 @@ pub(crate) const LISTED: Table = TableDefinition::new("listed");
 /// | the name, 1 to 255 bytes of UTF-8 | opaque, at most 1 MiB |
 pub(crate) const MARKS: Table = TableDefinition::new("marks");
 
+/// Transfers and shares of files. Since version 2.
+///
+/// | key | value |
+/// |---|---|
+/// | kind (1 byte: 1 transfer, 2 share, 3 pieces on disk), then the id, 8 bytes | opaque, encoded by `protocols/files` |
+pub(crate) const TRANSFERS: Table = TableDefinition::new("transfers");
+
 /// All of them: a snapshot may then rely on every table being there.
-const ALL: [Table; 4] = [META, PEERS, LISTED, MARKS];
+const ALL: [Table; 5] = [META, PEERS, LISTED, MARKS, TRANSFERS];
 
 /// Creates the tables the file does not have yet.
 pub(crate) fn create_missing(txn: &WriteTransaction) -> Result<(), StoreError> {
@@ -63,6 +70,13 @@ pub(crate) fn peer_key(peer: &PeerId) -> Vec<u8> {
 pub(crate) fn listed_key(list: u8, peer: &PeerId) -> Vec<u8> {
     let mut key = vec![list];
     key.extend_from_slice(&peer.to_bytes());
+    key
+}
+
+/// Key in [`TRANSFERS`].
+pub(crate) fn transfer_key(kind: u8, id: TransferId) -> [u8; 9] {
+    let mut key = [kind; 9];
+    key[1..].copy_from_slice(id.as_bytes());
     key
 }
 
@@ -98,5 +112,7 @@ mod tests {
         let listed = listed_key(2, &peer);
         assert_eq!((listed[0], &listed[1..]), (2, &key[..]));
         assert_eq!(peer_of(b"not a multihash"), None);
+        let id = TransferId([1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(transfer_key(3, id), [3, 1, 2, 3, 4, 5, 6, 7, 8]);
     }
 }

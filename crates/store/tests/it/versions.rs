@@ -4,7 +4,8 @@ use std::{fs, path::Path};
 
 use bytes::Bytes;
 use libp2p_identity::PeerId;
-use peerage_store::{BookSnapshot, List, OpenError, Store};
+use peerage_store::{BookSnapshot, List, OpenError, RowKind, Store, TransfersSnapshot};
+use peerage_types::TransferId;
 use redb::{Database, TableDefinition};
 
 use crate::{file, kept, open, runtime};
@@ -12,7 +13,7 @@ use crate::{file, kept, open, runtime};
 const META: TableDefinition<&[u8], &[u8]> = TableDefinition::new("meta");
 
 /// The version that this code writes.
-const PRESENT: u32 = 1;
+const PRESENT: u32 = 2;
 
 fn peer(number: u8) -> PeerId {
     PeerId::from_bytes(&[&[0, 0x24, 8, 1, 0x12, 0x20][..], &[number; 32]].concat()).unwrap()
@@ -25,6 +26,16 @@ fn expected() -> BookSnapshot {
         allowed: vec![peer(1)],
         protected: vec![peer(2), peer(4)],
     }
+}
+
+const ID: TransferId = TransferId([1, 2, 3, 4, 5, 6, 7, 8]);
+
+fn rows() -> [(RowKind, Bytes); 3] {
+    [
+        (RowKind::Transfer, Bytes::from_static(b"transfer")),
+        (RowKind::Share, Bytes::from_static(b"share")),
+        (RowKind::Pieces, Bytes::from_static(b"pieces")),
+    ]
 }
 
 fn golden(version: u32) -> std::path::PathBuf {
@@ -50,6 +61,9 @@ fn what_is_written_today_says_the_same_as_the_golden_file() {
             }
         }
         store.marks().put("high", Bytes::from_static(b"42")).await.unwrap();
+        for (kind, row) in rows() {
+            store.transfers().put(kind, ID, row).await.unwrap();
+        }
         store.close().await.unwrap();
         // Every close gives back more of the first megabyte.
         for _ in 0..5 {
@@ -57,6 +71,7 @@ fn what_is_written_today_says_the_same_as_the_golden_file() {
         }
     });
     assert_is_golden(&open(dir.path()));
+    assert_has_transfers(&open(dir.path()));
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         let target = golden(PRESENT);
         assert!(!target.exists(), "{} exists and never changes", target.display());
@@ -65,10 +80,29 @@ fn what_is_written_today_says_the_same_as_the_golden_file() {
 }
 
 #[test]
-fn a_file_of_version_1_is_read() {
+fn a_file_of_version_1_is_read_and_has_no_transfers() {
     let dir = tempfile::tempdir().unwrap();
     fs::copy(golden(1), file(dir.path())).unwrap();
-    assert_is_golden(&open(dir.path()));
+    let store = open(dir.path());
+    assert_is_golden(&store);
+    assert_eq!(store.transfers().load_blocking().unwrap(), TransfersSnapshot::default());
+}
+
+#[test]
+fn a_file_of_version_2_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::copy(golden(2), file(dir.path())).unwrap();
+    let store = open(dir.path());
+    assert_is_golden(&store);
+    assert_has_transfers(&store);
+}
+
+fn assert_has_transfers(store: &Store) {
+    let [(_, transfer), (_, share), (_, pieces)] = rows();
+    let found = store.transfers().load_blocking().unwrap();
+    assert_eq!(found.transfers, [(ID, transfer)]);
+    assert_eq!(found.shares, [(ID, share)]);
+    assert_eq!(store.transfers().get_blocking(RowKind::Pieces, ID).unwrap(), Some(pieces));
 }
 
 fn assert_is_golden(store: &Store) {
