@@ -6,8 +6,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     bench,
-    commands::{config, discovery, exchange, man, peers, pubsub},
+    commands::{config, discovery, exchange, files, man, peers, pubsub},
     config::Flags,
+    output::Output,
 };
 
 /// Nodes that find each other, stay connected and talk, without servers.
@@ -22,6 +23,7 @@ Examples:
   peerage status                       from another shell: how it fares
   peerage connect /ip4/192.0.2.7/tcp/4001
   peerage sub news                     and elsewhere: peerage pub news 'hello'
+  peerage share photos                 and elsewhere: peerage get TICKET
   peerage demo                         see three nodes talk, without any setup
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 no daemon running, 4 timed out, 5 refused by the
@@ -32,6 +34,18 @@ pub(crate) struct Cli {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Cli {
+    /// The way to speak; lines of events are JSON.
+    pub(crate) fn output(&self) -> Output {
+        let events = match &self.command {
+            Command::Client(Client::Send(args)) => args.going.events,
+            Command::Client(Client::Get(args)) => args.going.events,
+            _ => false,
+        };
+        Output { json: self.global.json || events, quiet: self.global.quiet }
+    }
 }
 
 /// Options that every command takes.
@@ -176,6 +190,16 @@ Examples:
   peerage exchange respond time -- 'noon'    and elsewhere:
   peerage exchange request 12D3KooW… time")]
     Exchange(exchange::Args),
+    /// Send files and folders to a peer
+    Send(files::Send),
+    /// Make files and folders available to whoever has the ticket
+    Share(files::Share),
+    /// Fetch what a ticket or a published path names
+    Get(files::Get),
+    /// What others can fetch from this node
+    Shares(files::Shares),
+    /// Files on their way: see, accept, pause, resume, cancel
+    Transfers(files::Transfers),
     /// Measure throughput and latency
     Bench(bench::Args),
     /// The configuration of the daemon

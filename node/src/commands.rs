@@ -16,6 +16,7 @@ use crate::{
 pub(crate) mod config;
 pub(crate) mod discovery;
 pub(crate) mod exchange;
+pub(crate) mod files;
 pub(crate) mod man;
 mod node;
 pub(crate) mod peers;
@@ -81,6 +82,11 @@ pub(crate) async fn run(command: Client, context: Context<'_>) -> Result<(), Fai
         Client::Sub(args) => pubsub::subscribe(context, args).await,
         Client::Topics => pubsub::topics(context).await,
         Client::Exchange(args) => exchange::run(context, args).await,
+        Client::Send(args) => files::send(context, args).await,
+        Client::Share(args) => files::share(context, args).await,
+        Client::Get(args) => files::get(context, args).await,
+        Client::Shares(args) => files::shares(context, args).await,
+        Client::Transfers(args) => files::transfers(context, args).await,
         Client::Bench(args) => crate::bench::run(context, args).await,
         Client::Config(args) => config::run(context, args),
         Client::Completions { shell } => man::completions(context.out, shell),

@@ -2,7 +2,7 @@
 
 use std::{net::ToSocketAddrs, path::Path};
 
-use peerage::{ListenError, Profile, StartError};
+use peerage::{FilesSettings, ListenError, Profile, StartError};
 pub(crate) use peerage::{Running, Settings};
 use peerage_api::Node;
 use peerage_rpc::{Config as RpcConfig, Server};
@@ -16,7 +16,6 @@ use crate::{
 pub(crate) fn settings(config: &Config, data: &Path) -> Result<Settings, Failed> {
     let network = config.text(&keys::NETWORK).parse();
     Ok(Settings {
-        files: peerage::FilesSettings::default(),
         data: Some(data.to_owned()),
         network: network.map_err(|e| Failed::new(Exit::Failed, "bad_config", e))?,
         network_key: config.optional(&keys::NETWORK_KEY).map(Into::into),
@@ -36,6 +35,21 @@ pub(crate) fn settings(config: &Config, data: &Path) -> Result<Settings, Failed>
         max_connections_per_ip: config.number(&keys::MAX_PER_IP),
         max_memory_bytes: config.number(&keys::MAX_MEMORY_MB) << 20,
         agent: config.text(&keys::AGENT).to_owned(),
+        files: files(config)?,
+    })
+}
+
+fn files(config: &Config) -> Result<FilesSettings, Failed> {
+    let dir = config.optional(&keys::FILES_DIR).map(std::path::absolute).transpose()?;
+    let number = |key| u64::try_from(config.number(key)).unwrap_or(u64::MAX);
+    let limit = |key| Some(number(key)).filter(|kb| *kb > 0).map(|kb| kb.saturating_mul(1000));
+    Ok(FilesSettings {
+        downloads: dir,
+        accept_from: config.list(&keys::FILES_ACCEPT_FROM),
+        accept_max_bytes: number(&keys::FILES_ACCEPT_MAX_MB) << 20,
+        send_limit_bps: limit(&keys::FILES_SEND_LIMIT_KB),
+        receive_limit_bps: limit(&keys::FILES_RECEIVE_LIMIT_KB),
+        allow_relay: config.bool(&keys::FILES_ALLOW_RELAY),
     })
 }
 
@@ -84,5 +98,19 @@ mod tests {
         settings.data = None;
         let json = |settings| serde_json::to_value(settings).unwrap();
         assert_eq!(json(settings), json(Settings::default()));
+    }
+    #[test]
+    fn limits_are_given_in_thousands_and_zero_is_none() {
+        let variables = [
+            ("PEERAGE_FILES_SEND_LIMIT_KB", "250"),
+            ("PEERAGE_FILES_ACCEPT_MAX_MB", "1"),
+            ("PEERAGE_FILES_DIR", "in/box"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let config = Config::of(None, &variables, &Flags::default()).unwrap();
+        let files = files(&config).unwrap();
+        assert_eq!((files.send_limit_bps, files.receive_limit_bps), (Some(250_000), None));
+        assert_eq!(files.accept_max_bytes, 1 << 20);
+        assert!(files.downloads.is_some_and(|dir| dir.is_absolute() && dir.ends_with("in/box")));
     }
 }

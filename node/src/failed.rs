@@ -3,8 +3,8 @@
 use std::{io, process::ExitCode};
 
 use peerage_api::{
-    Failure, LinkError, discovery::DiscoveryError, exchange::ExchangeError, node::NodeError,
-    peers::PeersError, pubsub::PubsubError,
+    Failure, LinkError, discovery::DiscoveryError, exchange::ExchangeError, files::FilesError,
+    node::NodeError, peers::PeersError, pubsub::PubsubError,
 };
 use serde_json::{Map, Value, json};
 
@@ -88,6 +88,22 @@ impl Failed {
         let is_retryable = error.is_retryable();
         Self::Because(Box::new(Reason { exit, code, message, is_retryable, fields }))
     }
+
+    /// Adds a field for scripts, unless the error has one of that name.
+    pub(crate) fn about(mut self, field: &str, value: impl Into<Value>) -> Self {
+        if let Self::Because(reason) = &mut self {
+            reason.fields.entry(field).or_insert_with(|| value.into());
+        }
+        self
+    }
+
+    /// Adds to the message what can be done.
+    pub(crate) fn advise(mut self, advice: &str) -> Self {
+        if let Self::Because(reason) = &mut self {
+            reason.message = format!("{}; {advice}", reason.message);
+        }
+        self
+    }
 }
 
 impl Reason {
@@ -112,7 +128,7 @@ macro_rules! from_failure {
         }
     )*};
 }
-from_failure! { NodeError PeersError DiscoveryError PubsubError ExchangeError }
+from_failure! { NodeError PeersError DiscoveryError PubsubError ExchangeError FilesError }
 
 impl From<LinkError> for Failed {
     fn from(error: LinkError) -> Self {

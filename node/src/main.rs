@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    let out = Output { json: cli.global.json, quiet: cli.global.quiet };
+    let out = cli.output();
     let context = Context { global: &cli.global, out };
     let outcome = match cli.command {
         Command::Up(flags) => up(context, &flags),
@@ -70,6 +70,8 @@ fn client(context: Context<'_>, command: Client) -> Result<(), Failed> {
     logs::client(context.global.verbose);
     block_on(threads(&command), async {
         tokio::select! {
+            // First, so that a command that deals with ctrl-C itself has its say.
+            biased;
             outcome = commands::run(command, context) => outcome,
             interrupted = signals::interrupt() => {
                 interrupted?;

@@ -4,11 +4,13 @@ use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
 
+mod progress;
 mod table;
 mod units;
 
+pub(crate) use progress::{Bar, Bars, short};
 pub(crate) use table::Table;
-pub(crate) use units::{bytes, micros, millis, seconds, since};
+pub(crate) use units::{bytes, micros, millis, percent, rate, seconds, since, took};
 
 use crate::failed::Failed;
 

@@ -84,6 +84,7 @@ pub(crate) static SECTIONS: &[Section] = &[
     section("nat", "NAT", "What this node tells others about its addresses."),
     section("limits", "Limits", "What this node gives at most."),
     section("peers", "Peers", "Peers that are treated specially; more with `peerage peers`."),
+    section("files", "Files", "How files are sent and received."),
     section("rpc", "Control", "How programs on this machine control the node."),
     section("log", "Logs", "What is logged, and where to."),
     section("metrics", "Metrics", "Metrics and health over HTTP."),
@@ -136,6 +137,18 @@ keys! {
         "Threads of the runtime; one is fastest on small machines.";
     PROTECTED: peers.protected Kind::Peers, List(&[]), "protect",
         "Peers whose connection is kept, restored for ever and trimmed last.";
+    FILES_DIR: files.dir Kind::Dir, Text(""), "files-dir",
+        "Where accepted files go; empty: the folder `downloads` of the data directory.";
+    FILES_ACCEPT_FROM: files.accept_from Kind::Peers, List(&[]), "accept-from",
+        "Peers whose files are accepted without asking.";
+    FILES_ACCEPT_MAX_MB: files.accept_max_mb Kind::Int(0, 1_000_000_000), Int(10_240), "accept-max-mb",
+        "Offers of those peers above this size (in 2^20 bytes) are asked about all the same.";
+    FILES_SEND_LIMIT_KB: files.send_limit_kb Kind::Int(0, 1_000_000_000), Int(0), "send-limit-kb",
+        "Most that all transfers together send (in 1000 bytes a second); 0: no limit.";
+    FILES_RECEIVE_LIMIT_KB: files.receive_limit_kb Kind::Int(0, 1_000_000_000), Int(0), "receive-limit-kb",
+        "Most that all transfers together receive (in 1000 bytes a second); 0: no limit.";
+    FILES_ALLOW_RELAY: files.allow_relay Kind::Bool, Bool(false), "allow-relay",
+        "Also transfer files through relays, rather than wait for a direct connection.";
     RPC: rpc.listen Kind::Socket, Text(""), "rpc",
         "Also serve the control API on this TCP address (token in the data directory).";
     LOG_LEVEL: log.level Kind::Level, Text("error,peerage=warn"), "log-level",

@@ -46,6 +46,8 @@ pub(crate) enum Kind {
     Peers,
     /// A file, or empty.
     Path,
+    /// A folder, or empty.
+    Dir,
     /// A host and a port, or empty.
     Socket,
     /// A log level, also by module.
@@ -68,6 +70,7 @@ impl Kind {
             }
             Self::Peers => "a list of peer ids such as 12D3KooW…".to_owned(),
             Self::Path => "the path of a file".to_owned(),
+            Self::Dir => "the path of a folder".to_owned(),
             Self::Socket => "HOST:PORT such as 127.0.0.1:9464".to_owned(),
             Self::Level => "off, error, warn, info, debug or trace, also by module such as \
                  warn,peerage=debug"
@@ -86,6 +89,7 @@ impl Kind {
             Self::Addresses => "MULTIADDR",
             Self::Peers => "PEER",
             Self::Path => "FILE",
+            Self::Dir => "DIR",
             Self::Socket => "HOST:PORT",
             Self::Level => "LEVEL",
         }
@@ -99,7 +103,7 @@ impl Kind {
     pub(crate) fn check(self, value: Value) -> Result<Value, String> {
         let ok = match (self, &value) {
             (Self::Text, Value::Text(_)) | (Self::Bool, Value::Bool(_)) => true,
-            (Self::Path, Value::Text(text)) => !text.contains('\0'),
+            (Self::Path | Self::Dir, Value::Text(text)) => !text.contains('\0'),
             (Self::Network, Value::Text(text)) => Network::new(text).is_ok(),
             (Self::Choice(words), Value::Text(text)) => words.contains(&text.as_str()),
             (Self::Int(min, max), Value::Int(number)) => (min..=max).contains(number),

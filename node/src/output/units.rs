@@ -20,6 +20,30 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{amount:.1} {}", UNITS[unit])
 }
 
+/// Such as `98.1 MB/s`.
+pub(crate) fn rate(bytes_a_second: u64) -> String {
+    format!("{}/s", bytes(bytes_a_second))
+}
+
+/// How long something took, such as `0.02 s`, `12.3 s` or `3m 20s`.
+pub(crate) fn took(count: f64) -> String {
+    match count {
+        ..9.995 => format!("{:.2} s", count.max(0.0)),
+        ..99.95 => format!("{count:.1} s"),
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a time shown")]
+        _ => seconds(count as u64),
+    }
+}
+
+/// Such as `34 %`; 100 only of what is complete.
+pub(crate) fn percent(done: u64, total: u64) -> String {
+    let percent = match total {
+        0 => 100,
+        total => u128::from(done.min(total)) * 100 / u128::from(total),
+    };
+    format!("{percent} %")
+}
+
 /// Such as `35 µs`, `1.25 ms` or `2.10 s`.
 pub(crate) fn micros(count: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "shown with two decimals")]
@@ -70,6 +94,9 @@ mod tests {
         }
         assert_eq!((micros(35), micros(1250)), ("35 µs".into(), "1.25 ms".into()));
         assert_eq!((millis(0.035), micros(2_100_000)), ("35 µs".into(), "2.10 s".into()));
+        assert_eq!(rate(98_100_000), "98.1 MB/s");
+        assert_eq!([took(0.016), took(12.31), took(200.0)], ["0.02 s", "12.3 s", "3m 20s"]);
+        assert_eq!([percent(999, 1000), percent(1, 0), percent(2, 1)], ["99 %", "100 %", "100 %"]);
         for (count, text) in
             [(59, "59s"), (200, "3m 20s"), (18_720, "5h 12m"), (1_051_200, "12d 4h")]
         {

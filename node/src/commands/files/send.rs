@@ -1,0 +1,58 @@
+//! `send`: offers files to a peer.
+
+use std::path::PathBuf;
+
+use peerage_api::{
+    files::{self, MAX_PATHS},
+    types::PeerId,
+};
+
+use super::{
+    super::{Context, peers},
+    Going, begun,
+    follow::Follow,
+    new_id, paths,
+};
+use crate::failed::Failed;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  peerage send report.pdf --to 12D3KooW…
+  peerage send photos notes.txt --to 12D3KooW… --limit 5M
+  peerage send big.iso --to 12D3KooW… --events     progress as lines of JSON
+
+The other side accepts by its configuration (files.accept_from) or with `peerage transfers
+accept`. Files are read where they are, so leave them there until it is over. --timeout is for
+reaching the peer and for its answer; the transfer itself takes what it takes and goes on in the
+background when this command ends: see `peerage transfers`.")]
+pub(crate) struct Args {
+    /// Files and folders; of a link its target
+    #[arg(required = true, value_name = "PATH", num_args = 1..=MAX_PATHS)]
+    paths: Vec<PathBuf>,
+    /// To whom: a peer id
+    #[arg(long, value_name = "PEER", value_parser = peers::peer)]
+    to: PeerId,
+    /// Keep links that stay inside of a folder, rather than skip them
+    #[arg(long)]
+    keep_links: bool,
+    #[command(flatten)]
+    pub(crate) going: Going,
+}
+
+pub(in super::super) async fn run(context: Context<'_>, args: Args) -> Result<(), Failed> {
+    let Args { paths, to, keep_links, going } = args;
+    let paths = paths::existing(&paths)?;
+    let name = paths::name(&paths);
+    let node = context.node().await?;
+    let (files, id) = (node.files(), new_id());
+    let limit_bps = going.limit;
+    let request = files::Send { paths, to, transfer: Some(id), limit_bps, keep_links };
+    let send = context.within("no answer", files.send(request));
+    if going.no_wait {
+        return begun(context, &send.await?);
+    }
+    let follow = Follow::new(context, &files, id, going.events).await?;
+    send.await?;
+    follow.named(name).patient(context.timeout()).until_over().await
+}
