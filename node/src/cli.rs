@@ -116,8 +116,10 @@ environment variable: see `peerage config show --origin`.")]
 /// Everything that does not become a daemon.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Client {
-    /// Watch three nodes in this process find each other and talk
-    #[command(after_help = "Needs no daemon, no network and no files; exits 0 if all went well.")]
+    /// Watch three nodes in this process find each other, talk and send a file
+    #[command(
+        after_help = "Needs no daemon and no network, and leaves no files; exits 0 if all went well."
+    )]
     Demo,
     /// How the node fares: addresses, peers, reachability, memory
     Status,
@@ -251,6 +253,11 @@ mod tests {
     #[test]
     fn a_value_out_of_shape_is_a_usage_error_that_says_what_is_expected() {
         for (line, expected) in [
+            ("send f --to nobody", "peer id"),
+            ("send f --to", "value is required"),
+            ("get x --limit fast", "such as 500k"),
+            ("transfers pause 3f", "first 4 or more"),
+            ("shares add d --for x", "peer id"),
             ("up --max-peers 0", "a whole number from 1"),
             ("up --profile king", "one of peer, relay, bootstrap"),
             ("up --listen nowhere", "a list of multiaddresses"),

@@ -1,4 +1,4 @@
-//! `demo`: three nodes in this process find each other and talk.
+//! `demo`: three nodes in this process find each other, talk and send a file.
 
 use std::{future::Future, time::Duration};
 
@@ -17,6 +17,8 @@ use crate::{
     failed::{Exit, Failed},
     output::{self, Output},
 };
+
+mod file;
 
 /// Every step takes well under a second.
 const STEP_TIMEOUT: Duration = Duration::from_secs(20);
@@ -81,6 +83,7 @@ pub(crate) async fn run(out: Output) -> Result<(), Failed> {
     step("a message is published", publish(&mut story, &actors)).await?;
     step("a message is sent", send(&mut story, ben, cleo)).await?;
     step("a question is answered", ask(&mut story, ben, cleo)).await?;
+    step("a file is sent", file::send(&mut story, ben, cleo)).await?;
     for actor in actors {
         let stop = async {
             actor.running.node.stop().await?;
@@ -89,7 +92,7 @@ pub(crate) async fn run(out: Output) -> Result<(), Failed> {
         };
         step("the nodes stop", stop).await?;
     }
-    story.tell("stop", "All three have stopped; nothing was written to disk", &Value::Null)
+    story.tell("stop", "All three have stopped; nothing is left on disk", &Value::Null)
 }
 
 async fn step<T>(what: &str, work: impl Future<Output = Result<T, Failed>>) -> Result<T, Failed> {

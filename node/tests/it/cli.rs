@@ -7,7 +7,16 @@ use crate::sandbox::Sandbox;
 #[test]
 fn without_a_daemon_commands_say_so_with_exit_code_3() {
     let sandbox = Sandbox::new();
-    for command in [&["status"][..], &["stop"], &["peers"], &["sub", "news"]] {
+    for command in [
+        &["status"][..],
+        &["stop"],
+        &["peers"],
+        &["sub", "news"],
+        &["transfers"],
+        &["shares"],
+        &["share", "."],
+        &["get", "peeragefile1"],
+    ] {
         let finished = sandbox.run(&[command, &["--json"]].concat());
         assert_eq!((finished.code, finished.error_code().as_str()), (Some(3), "no_daemon"));
         assert!(finished.stderr.contains("peerage up"), "{finished:?}");
@@ -63,8 +72,19 @@ fn the_demo_tells_what_happens_and_succeeds() {
     assert_eq!(finished.code, Some(0), "{finished:?}");
     let steps: Vec<serde_json::Value> =
         finished.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    for step in ["start", "bootstrap", "find", "connect", "ping", "read", "send", "request", "stop"]
-    {
+    for step in [
+        "start",
+        "bootstrap",
+        "find",
+        "connect",
+        "ping",
+        "read",
+        "send",
+        "request",
+        "offer",
+        "file",
+        "stop",
+    ] {
         assert!(steps.iter().any(|line| line["step"] == step), "no {step}: {finished:?}");
     }
     assert!(!sandbox.data().exists());

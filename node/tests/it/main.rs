@@ -4,6 +4,7 @@
 
 mod cli;
 mod config;
+mod files;
 mod http;
 mod lifecycle;
 mod sandbox;

@@ -11,18 +11,26 @@ use serde_json::Value;
 
 use crate::sandbox::{Daemon, Sandbox, fields};
 
-struct Pair {
-    ada: Sandbox,
-    ben: Sandbox,
-    ada_up: Daemon,
-    ben_up: Daemon,
+pub(crate) struct Pair {
+    pub(crate) ada: Sandbox,
+    pub(crate) ben: Sandbox,
+    pub(crate) ada_up: Daemon,
+    pub(crate) ben_up: Daemon,
 }
 
 /// Ben knows Ada by `--bootstrap`; returns once both know each other as members.
-fn pair() -> Pair {
+pub(crate) fn pair() -> Pair {
+    pair_with(|_| vec![])
+}
+
+/// As [`pair`], with flags of Ben's daemon that may depend on Ada's.
+pub(crate) fn pair_with(flags: impl Fn(&Daemon) -> Vec<String>) -> Pair {
     let (ada, ben) = (Sandbox::new(), Sandbox::new());
     let ada_up = ada.up(&[]);
-    let ben_up = ben.up(&["--bootstrap", ada_up.address()]);
+    let flags = flags(&ada_up);
+    let mut args = vec!["--bootstrap", ada_up.address()];
+    args.extend(flags.iter().map(String::as_str));
+    let ben_up = ben.up(&args);
     for (sandbox, other) in [(&ada, ben_up.id()), (&ben, ada_up.id())] {
         sandbox.until(&["peers"], |peers| {
             peers[0]["peer_id"] == other && peers[0]["agent"].is_string()

@@ -30,7 +30,7 @@ pub(crate) struct Args {
     /// Files and folders; of a link its target
     #[arg(required = true, value_name = "PATH", num_args = 1..=MAX_PATHS)]
     paths: Vec<PathBuf>,
-    /// To whom: a peer id
+    /// To whom, a peer id; connects first if need be
     #[arg(long, value_name = "PEER", value_parser = peers::peer)]
     to: PeerId,
     /// Keep links that stay inside of a folder, rather than skip them

@@ -59,7 +59,7 @@ struct Add {
     #[arg(required = true, value_name = "PATH", num_args = 1..=MAX_PATHS)]
     paths: Vec<PathBuf>,
     /// Publish the folder under this name, for PEER:NAME/PATH
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["qr", "keep_links"])]
     publish: Option<String>,
     /// Only for this peer; may be repeated [default: everybody in the network]
     #[arg(long = "for", value_name = "PEER", requires = "publish", value_parser = peers::peer)]
