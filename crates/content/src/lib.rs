@@ -12,6 +12,7 @@ mod collect;
 pub mod disk;
 mod encoding;
 pub mod faults;
+mod hash;
 mod plan;
 mod prepare;
 mod progress;

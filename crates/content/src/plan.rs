@@ -64,6 +64,9 @@ pub enum PlanError {
         /// Its bytes.
         size: u64,
     },
+    /// An empty file whose root is not the hash of nothing.
+    #[error("an empty file with the root of something else")]
+    EmptyRoot,
 }
 
 /// A file of the content: an entry of the manifest, or the blob.
@@ -95,10 +98,13 @@ impl Plan {
     /// The plan of one file.
     ///
     /// # Errors
-    /// [`PlanError::TooLarge`].
+    /// [`PlanError`]: whoever offers it is broken or lies.
     pub fn blob(root: ContentHash, size: u64) -> Result<Self, PlanError> {
         if size > MAX_TREE_BYTES {
             return Err(PlanError::TooLarge { size });
+        }
+        if size == 0 && root.0 != *blake3::hash(b"").as_bytes() {
+            return Err(PlanError::EmptyRoot);
         }
         let pieces = if size <= PACKED_MAX_BYTES { size.min(1) } else { blocks(size) };
         // At most 2²⁸.
@@ -226,21 +232,6 @@ impl Plan {
         let (first, entry) = tree.large[at];
         let file = file_ref(&tree.manifest, entry)?;
         Some(Piece::Block { file, block: (piece - first).into() })
-    }
-
-    /// The large files of a tree by entry, or the blob if it is one.
-    pub(crate) fn large_files(&self) -> impl Iterator<Item = FileRef> + '_ {
-        let (blob, tree) = match &self.0.content {
-            Content::Blob { size } if *size > PACKED_MAX_BYTES => {
-                (Some(FileRef { entry: 0, root: self.0.root, size: *size }), None)
-            }
-            Content::Blob { .. } => (None, None),
-            Content::Tree(tree) => (None, Some(tree)),
-        };
-        let large = tree.into_iter().flat_map(|tree| {
-            tree.large.iter().filter_map(|(_, entry)| file_ref(&tree.manifest, *entry))
-        });
-        blob.into_iter().chain(large)
     }
 }
 
