@@ -70,11 +70,21 @@ fn with(transfer: &Transfer) -> String {
 
 /// Such as `photos (3 files, 1.2 GB)`.
 fn what(transfer: &Transfer) -> String {
-    let (name, size) = (printable(&transfer.name), bytes(transfer.bytes));
+    let (name, size) = (name(transfer), bytes(transfer.bytes));
     match transfer.kind {
         peerage_api::files::Kind::File => format!("{name} ({size})"),
         peerage_api::files::Kind::Tree => format!("{name} ({}, {size})", count(transfer.files)),
     }
+}
+
+/// Its name, safe and not too long for a line.
+fn name(transfer: &Transfer) -> String {
+    printable(&short(&transfer.name, 36))
+}
+
+/// Enough of an id to name it in a command.
+fn short_id(id: TransferId) -> String {
+    id.to_string().chars().take(8).collect()
 }
 
 /// Such as `1 file`.

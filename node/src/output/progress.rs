@@ -52,8 +52,9 @@ impl Bar {
         if self.look != Look::Moving {
             self.look = Look::Moving;
             self.bar.disable_steady_tick();
-            let template = "{prefix}  [{bar:24}]  {percent:>3} %  {wide_msg}";
-            self.bar.set_style(style(template).progress_chars("=> "));
+            let width = if is_wide() { 24 } else { 10 };
+            let template = format!("{{prefix}}  [{{bar:{width}}}] {{percent:>3}} %  {{wide_msg}}");
+            self.bar.set_style(style(&template).progress_chars("=> "));
         }
         self.bar.set_prefix(short(name, NAME_WIDTH));
         self.bar.set_length(total.max(1));
@@ -84,10 +85,15 @@ impl Drop for Bar {
     }
 }
 
+/// Whether there is room for a long bar.
+fn is_wide() -> bool {
+    rustix::termios::tcgetwinsize(std::io::stderr()).is_ok_and(|size| size.ws_col >= 100)
+}
+
 const TICK: Duration = Duration::from_millis(120);
 
 /// Characters of a name in a bar.
-const NAME_WIDTH: usize = 28;
+const NAME_WIDTH: usize = 24;
 
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("the templates of this file are well-formed")

@@ -116,21 +116,15 @@ fn is_called(share: &Share, text: &str) -> bool {
         }
 }
 
-/// The newest of what could have been meant, one a line.
+/// The newest of what could have been meant.
 fn candidates(lines: Vec<String>) -> String {
     if lines.is_empty() {
         return "there are none".to_owned();
     }
     let left = lines.len().saturating_sub(MAX_CANDIDATES);
-    let mut text = "there are:".to_owned();
-    for line in lines.iter().rev().take(MAX_CANDIDATES) {
-        text.push_str("\n  ");
-        text.push_str(line);
-    }
-    if left > 0 {
-        text.push_str(&format!("\n  and {left} older ones"));
-    }
-    text
+    let newest: Vec<String> = lines.into_iter().rev().take(MAX_CANDIDATES).collect();
+    let more = if left > 0 { format!(", and {left} older ones") } else { String::new() };
+    format!("there are {}{more}", newest.join(", "))
 }
 
 #[cfg(test)]

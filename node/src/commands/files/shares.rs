@@ -12,7 +12,7 @@ use super::{
     super::{Context, peers},
     count, paths, pick,
     share::{How, content},
-    who,
+    short_id, who,
 };
 use crate::{
     failed::Failed,
@@ -126,7 +126,7 @@ fn table(shares: &[files::Share]) -> String {
             place.push_str(&format!(" and {more} more"));
         }
         table.row([
-            share.share.to_string().chars().take(8).collect(),
+            short_id(share.share),
             printable(&short(&share.name, 32)),
             kind(&share.what),
             bytes(share.served_bytes),

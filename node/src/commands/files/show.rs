@@ -2,7 +2,7 @@
 
 use peerage_api::files::{Direction, Path, State, Transfer};
 
-use super::{what, who, with};
+use super::{name, short_id, what, who, with};
 use crate::output::{self, Table, bytes, percent, printable, short};
 
 /// Such as `awaiting direct`.
@@ -19,31 +19,33 @@ fn direction(direction: Direction) -> &'static str {
 
 /// One line to choose it by.
 pub(super) fn brief(transfer: &Transfer) -> String {
-    let (id, name) = (transfer.transfer, printable(&short(&transfer.name, 40)));
-    format!("{id} {} ({}, {})", name, direction(transfer.direction), state(transfer.state))
+    let (id, name) = (transfer.transfer, name(transfer));
+    format!("{id} {name} ({}, {})", direction(transfer.direction), state(transfer.state))
 }
 
 /// What it waits for or does, and what can be done about that.
 pub(super) fn words(transfer: &Transfer) -> String {
-    let (what, with, id) = (what(transfer), with(transfer), transfer.transfer);
-    let name = printable(&transfer.name);
+    let (what, with, name) = (what(transfer), with(transfer), name(transfer));
+    let id = short_id(transfer.transfer);
     let done = percent(transfer.done_bytes, transfer.bytes);
     match (transfer.state, transfer.direction) {
         (State::Preparing, _) => format!("preparing {name}"),
         (State::Offered, _) => format!("waiting for {with} to accept {what}"),
         (State::Asked, _) => {
-            format!("{with} offers {what}: take it with `peerage transfers accept {id}`")
+            format!("{with} offers {what}: peerage transfers accept {id}")
         }
-        (State::Connecting, Direction::Send) => format!("connecting to {with}"),
+        (State::Connecting, Direction::Send) => format!("connecting to {with} to send {name}"),
         (State::Connecting, Direction::Receive) => match transfer.providers {
             0 => format!("connecting to {with} for {name}"),
             _ => format!("looking for others who have {name}"),
         },
-        (State::AwaitingDirect, _) => format!("waiting for a direct path to {with}"),
+        (State::AwaitingDirect, _) => {
+            format!("waiting for a direct path to {with} for {name}")
+        }
         (State::Running, Direction::Send) => format!("sending {what} to {with}"),
         (State::Running, Direction::Receive) => format!("receiving {what} from {with}"),
         (State::Paused, _) => {
-            format!("{name} is paused at {done}: go on with `peerage transfers resume {id}`")
+            format!("{name} is paused at {done}: peerage transfers resume {id}")
         }
         (State::PausedByPeer, _) => format!("{with} paused {name} at {done}"),
         (State::Done, _) => super::done::line(transfer),
@@ -91,7 +93,7 @@ pub(super) fn table(transfers: &[Transfer]) -> String {
         let rate = running.then(|| output::rate(transfer.rate_bps));
         let eta = transfer.eta_s.filter(|_| running).map(output::seconds);
         table.row([
-            transfer.transfer.to_string().chars().take(8).collect(),
+            short_id(transfer.transfer),
             state(transfer.state),
             direction(transfer.direction).to_owned(),
             transfer.peer.as_ref().map(who).unwrap_or_default(),
@@ -117,11 +119,19 @@ pub(super) fn describe(transfer: &Transfer) -> String {
         row("error", printable(&error.to_string()));
     }
     row("peer", transfer.peer.map(|peer| peer.to_string()).unwrap_or_default());
-    row("hash", transfer.hash.map(|hash| hash.to_string()).unwrap_or_default());
+    if let Some(hash) = transfer.hash {
+        row("hash", hash.to_string());
+    }
     row("progress", moving(transfer));
-    row("resumed", bytes(transfer.resumed_bytes));
-    row("on the wire", bytes(transfer.wire_bytes));
-    row("took", output::took(transfer.seconds.0));
+    for (name, count) in [("resumed", transfer.resumed_bytes), ("on the wire", transfer.wire_bytes)]
+    {
+        if count > 0 {
+            row(name, bytes(count));
+        }
+    }
+    if transfer.seconds.0 > 0.0 {
+        row("ran for", output::took(transfer.seconds.0));
+    }
     row("begun", output::since(transfer.started_ms));
     if let Some(then) = transfer.finished_ms {
         row("ended", output::since(then));
@@ -226,8 +236,8 @@ pub(super) mod tests {
         let mut waits = transfer("00ff10ab00000001");
         for (state, text) in [
             (State::Offered, "waiting for 12D3KooW…QAJU5SA to accept notes.txt (2.0 MB)"),
-            (State::Paused, "paused at 25 %: go on with `peerage transfers resume 00ff10ab"),
-            (State::Asked, "take it with `peerage transfers accept 00ff10ab"),
+            (State::Paused, "paused at 25 %: peerage transfers resume 00ff10ab"),
+            (State::Asked, "(2.0 MB): peerage transfers accept 00ff10ab"),
             (State::AwaitingDirect, "a direct path to"),
         ] {
             waits.state = state;
