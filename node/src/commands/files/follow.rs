@@ -14,7 +14,6 @@ use super::{
     done,
     patience::Patience,
     screen::Screen,
-    with,
 };
 use crate::{
     failed::{Exit, Failed},
@@ -109,11 +108,10 @@ impl<'a> Follow<'a> {
                 step = self.feed.next() => match step {
                     Some(Feeding::Item(event)) => self.on_event(&event)?,
                     Some(Feeding::Lagged(lagged)) => self.catch_up(lagged).await?,
-                    None => return Err(daemon_left().about("transfer", self.id.to_string())),
+                    None => return Err(self.alone()),
                 },
                 () = self.patience.ends() => {
-                    let whom = self.now.as_ref().map_or_else(|| "the peer".to_owned(), with);
-                    return Err(self.patience.ended(&whom, self.id));
+                    return Err(self.patience.ended(self.now.as_ref(), self.id));
                 }
             }
         }
@@ -143,6 +141,12 @@ impl<'a> Follow<'a> {
         }
         let now = self.context.within("no answer", self.files.transfer(self.id)).await?;
         self.on_event(&Event::State { transfer: Box::new(now) })
+    }
+
+    /// The daemon has gone, the transfer has not.
+    fn alone(&self) -> Failed {
+        let failed = daemon_left().advise("the transfer goes on when it runs again");
+        failed.about("transfer", self.id.to_string())
     }
 
     /// Ctrl-C ends the watching and not the transfer.

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use peerage_api::{files::State, types::TransferId};
+use peerage_api::{
+    files::{Direction, State, Transfer},
+    types::TransferId,
+};
 use tokio::time::Instant;
 
+use super::with;
 use crate::failed::{Exit, Failed};
 
 /// Watches how long the other side takes to be reached, and then to answer: each may take as long
@@ -44,14 +48,18 @@ impl Patience {
     }
 
     /// What to say then.
-    pub(super) fn ended(&self, peer: &str, id: TransferId) -> Failed {
+    pub(super) fn ended(&self, now: Option<&Transfer>, id: TransferId) -> Failed {
         let seconds = self.limit.unwrap_or_default().as_secs_f64();
+        let peer = now.map_or_else(|| "the peer".to_owned(), with);
         let problem = match self.waiting {
             Some((State::Offered, _)) => format!("{peer} has not answered within {seconds} s"),
             Some((State::AwaitingDirect, _)) => format!(
                 "no direct path to {peer} was found within {seconds} s, and relays are not for \
                  files unless `peerage up --allow-relay` says so"
             ),
+            _ if now.is_some_and(|now| now.direction == Direction::Receive) => {
+                format!("nobody who has it could be reached within {seconds} s")
+            }
             _ => format!("{peer} could not be reached within {seconds} s"),
         };
         let message = format!(
