@@ -35,7 +35,8 @@ pub(crate) struct Schedule {
     claims: HashMap<Provider, Claim>,
     /// Asked for and not there yet.
     owed: HashMap<u32, Vec<Provider>>,
-    /// Free, claimed or owed.
+    /// One bit per piece that is there.
+    done: Vec<u64>,
     missing: u32,
 }
 
@@ -57,6 +58,8 @@ impl Schedule {
         let mut schedule = Self::default();
         for run in missing {
             schedule.missing += run.end - run.start;
+            schedule.done.resize(run.end.div_ceil(64).max(1) as usize, u64::MAX);
+            run.clone().for_each(|piece| schedule.done[piece as usize / 64] &= !bit(piece));
             schedule.give_back(run);
         }
         schedule
@@ -80,14 +83,22 @@ impl Schedule {
         if let Some(claim) = self.claims.get_mut(&provider) {
             claim.on_delivery(now);
         }
-        let Some(owers) = self.owed.remove(&piece) else { return false };
-        for ower in owers {
+        if self.is_done(piece) {
+            return false;
+        }
+        // A provider that was released may still deliver: then nobody owes the piece.
+        for ower in self.owed.remove(&piece).unwrap_or_default() {
             if let Some(claim) = self.claims.get_mut(&ower) {
                 claim.owes.retain(|(owed, _)| *owed != piece);
             }
         }
+        self.done[piece as usize / 64] |= bit(piece);
         self.missing -= 1;
         true
+    }
+
+    fn is_done(&self, piece: u32) -> bool {
+        self.done.get(piece as usize / 64).is_none_or(|word| word & bit(piece) != 0)
     }
 
     /// A provider does not have a piece: others are asked.
@@ -120,11 +131,16 @@ impl Schedule {
         if claim.lacks.len() >= MAX_LACKED {
             return None;
         }
-        if claim.rest.is_empty() {
-            let rest = self.stripe(provider).or_else(|| self.steal(provider))?;
-            self.claims.entry(provider).or_default().rest = rest;
+        loop {
+            match self.claims.get_mut(&provider)?.rest.next() {
+                Some(piece) if self.is_done(piece) => {}
+                Some(piece) => return Some(piece),
+                None => {
+                    let rest = self.stripe(provider).or_else(|| self.steal(provider))?;
+                    self.claims.get_mut(&provider)?.rest = rest;
+                }
+            }
         }
-        self.claims.get_mut(&provider)?.rest.next()
     }
 
     /// Takes the front of the first free run, up to a boundary of stripes.
@@ -205,6 +221,10 @@ impl Schedule {
     }
 }
 
+fn bit(piece: u32) -> u64 {
+    1 << (piece % 64)
+}
+
 impl Claim {
     fn on_delivery(&mut self, now: Instant) {
         if let Some(last) = self.last {
@@ -227,6 +247,10 @@ mod tests {
 
     use super::*;
 
+    fn whole(pieces: u32) -> Schedule {
+        Schedule::new(std::iter::once(0..pieces))
+    }
+
     fn take(schedule: &mut Schedule, provider: Provider, count: usize, now: Instant) -> Vec<u32> {
         (0..count).map_while(|_| schedule.next(provider, now)).collect()
     }
@@ -242,14 +266,14 @@ mod tests {
 
     #[test]
     fn providers_work_on_disjoint_stripes() {
-        let (mut schedule, now) = (Schedule::new([0..64]), Instant::now());
+        let (mut schedule, now) = (whole(64), Instant::now());
         let (one, two) = (take(&mut schedule, 1, 4, now), take(&mut schedule, 2, 4, now));
         assert_eq!((one, two), (vec![0, 1, 2, 3], vec![8, 9, 10, 11]));
     }
 
     #[test]
     fn what_a_lost_provider_owed_is_asked_of_others() {
-        let (mut schedule, now) = (Schedule::new([0..20]), Instant::now());
+        let (mut schedule, now) = (whole(20), Instant::now());
         take(&mut schedule, 1, 5, now);
         schedule.on_done(1, 0, now);
         schedule.release(1);
@@ -258,7 +282,7 @@ mod tests {
 
     #[test]
     fn the_rest_of_a_slow_provider_is_stolen_and_what_it_owes_asked_twice() {
-        let (mut schedule, now) = (Schedule::new([0..8]), Instant::now());
+        let (mut schedule, now) = (whole(8), Instant::now());
         assert_eq!(take(&mut schedule, 1, 2, now), [0, 1]);
         assert_eq!(take(&mut schedule, 2, 100, now), [5, 6, 7, 3, 4, 2]);
         let later = now + OVERDUE;
@@ -272,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_provider_is_not_asked_again_for_what_it_lacks() {
-        let (mut schedule, now) = (Schedule::new([0..4]), Instant::now());
+        let (mut schedule, now) = (whole(4), Instant::now());
         take(&mut schedule, 1, 2, now);
         schedule.on_lacking(1, 0);
         schedule.on_lacking(1, 1);
@@ -289,7 +313,7 @@ mod tests {
         for seed in 0..200 {
             let mut random = SmallRng::seed_from_u64(seed);
             let total = random.random_range(1..200);
-            let mut schedule = Schedule::new([0..total]);
+            let mut schedule = whole(total);
             let (mut now, mut owed) = (Instant::now(), HashMap::<Provider, Vec<u32>>::new());
             let mut there = HashSet::new();
             for _ in 0..20_000 {
@@ -302,7 +326,8 @@ mod tests {
                 match random.random_range(0..20) {
                     0 => {
                         schedule.release(provider);
-                        mine.clear();
+                        // What was under way may still come.
+                        mine.truncate(random.random_range(0..=mine.len()));
                     }
                     // Provider 0 has everything; the others may lack something.
                     1 if provider != 0 && !mine.is_empty() => {

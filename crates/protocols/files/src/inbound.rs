@@ -1,0 +1,396 @@
+//! Streams that peers open: the dialog reads what is wanted, the behaviour decides, the dialog does.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use libp2p_identity::PeerId;
+use peerage_api::files::State;
+use peerage_content::{Cache, PrepareOptions, Progress, SourceError, SourceRecord, prepare};
+use peerage_dialog::{self as dialog, Stream};
+use peerage_types::{ContentHash, TransferId, UnixMillis};
+use peerage_wire::files::{Answer, Content, News, Part, Refusal, Request};
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    task::spawn_blocking,
+    time::interval,
+};
+
+use crate::{
+    behaviour::{Behaviour, Done, Job},
+    bounds::{MAX_ASKED, MAX_ASKED_PER_PEER, MAX_SERVING, MAX_TRANSFERS},
+    session::{Serving, SessionError, hear, say, serve},
+    traffic::Traffic,
+    transfer::{Row, Side, Transfer},
+    work::{Library, content_of},
+};
+
+/// How often a peer is told how far the hashing of a path is; keeps the stream alive.
+const HASHING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What a dialog asks the behaviour.
+#[derive(Debug)]
+pub(crate) enum Knock {
+    /// A peer has opened a stream with this request.
+    Request { token: u64, peer: PeerId, request: Request, verdict: oneshot::Sender<Verdict> },
+    /// A published path was hashed for a peer, who may fetch it now.
+    Resolved { peer: PeerId, record: Box<SourceRecord>, noted: oneshot::Sender<()> },
+}
+
+/// What the dialog is to do.
+#[derive(Debug)]
+pub(crate) enum Verdict {
+    Answer(Answer),
+    Serve { record: Box<SourceRecord>, part: Part, traffic: Arc<Traffic> },
+    Resolve { folder: PathBuf, path: PathBuf },
+}
+
+/// What an inbound dialog needs.
+#[derive(Debug, Clone)]
+struct Respond {
+    token: u64,
+    knock: mpsc::Sender<Knock>,
+    cache: Cache,
+    library: Arc<Library>,
+    hashing: Arc<Semaphore>,
+}
+
+impl Behaviour {
+    pub(crate) fn on_inbound(&mut self, inbound: dialog::Inbound) {
+        if self.stopping || self.inbound.len() >= MAX_SERVING {
+            return self.dialogs.refuse(inbound);
+        }
+        self.next_token += 1;
+        let token = self.next_token;
+        let respond = Respond {
+            token,
+            knock: self.knock.clone(),
+            cache: self.cache.clone(),
+            library: Arc::clone(&self.library),
+            hashing: Arc::clone(&self.hashing),
+        };
+        let id =
+            self.dialogs.serve(inbound, |stream| async { Done::Served(respond.run(stream).await) });
+        self.jobs.insert(id, Job::Serve(token));
+        self.inbound.insert(token, (id, None));
+    }
+
+    pub(crate) fn on_knock(&mut self, knock: Knock, now: Instant) {
+        match knock {
+            Knock::Request { token, peer, request, verdict } => {
+                let decided = self.decide(token, peer, request, now);
+                // A dialog that has gone needs no verdict.
+                let _ = verdict.send(decided);
+            }
+            Knock::Resolved { peer, record, noted } => {
+                self.grant(peer, *record, now);
+                let _ = noted.send(());
+            }
+        }
+    }
+
+    fn decide(&mut self, token: u64, peer: PeerId, request: Request, now: Instant) -> Verdict {
+        match request {
+            Request::Offer { transfer, content } => {
+                Verdict::Answer(self.on_offer(transfer, peer, content, now))
+            }
+            Request::Tell { transfer, news } => {
+                Verdict::Answer(self.on_news(transfer, peer, news, now))
+            }
+            Request::Fetch { transfer, root, part, have } => {
+                self.on_fetch(token, peer, transfer, root, (part, have), now)
+            }
+            Request::Resolve { path } => match self.published(&peer, &path) {
+                Some((folder, path)) => Verdict::Resolve { folder, path },
+                None => Verdict::Answer(Answer::Refused(Refusal::NotFound)),
+            },
+        }
+    }
+
+    fn on_offer(&mut self, id: TransferId, peer: PeerId, content: Content, now: Instant) -> Answer {
+        if let Some(known) = self.transfers.get(&id) {
+            // It asks again because our answer was lost, or it wants somebody else's id.
+            let same = known.is_pushed() && known.row.peer == Some(peer);
+            return match known.row.state {
+                _ if !same => Answer::Refused(Refusal::Declined("the id is taken".into())),
+                State::Asked => Answer::Later,
+                State::Rejected | State::Cancelled => {
+                    Answer::Refused(Refusal::Declined("declined".into()))
+                }
+                _ => Answer::Accepted,
+            };
+        }
+        let asked = |transfer: &&Transfer| transfer.row.state == State::Asked;
+        let all = self.transfers.values().filter(asked);
+        let theirs = all.clone().filter(|transfer| transfer.row.peer == Some(peer)).count();
+        if theirs >= MAX_ASKED_PER_PEER || all.count() >= MAX_ASKED || !self.make_room() {
+            return Answer::Refused(Refusal::Busy);
+        }
+        let accepted = self.config.accept_from.contains(&peer)
+            && content.bytes <= self.config.accept_max_bytes;
+        let row = Row {
+            state: if accepted { State::Connecting } else { State::Asked },
+            peer: Some(peer),
+            name: content.name.clone(),
+            content: Some(content),
+            side: Side::Receive {
+                pushed: true,
+                published: None,
+                providers: vec![(peer, Vec::new())],
+                into: self.config.downloads.clone(),
+                rename: None,
+                share: false,
+                begun: false,
+            },
+            wire_bytes: 0,
+            done_bytes: 0,
+            seconds: 0.0,
+            limit_bps: None,
+            paths: Vec::new(),
+            skipped: Vec::new(),
+            skipped_count: 0,
+            started: UnixMillis::now(),
+            finished: None,
+            error: None,
+            untold: None,
+        };
+        self.transfers.insert(id, Transfer::new(id, row, Arc::clone(&self.received), now));
+        self.save(id);
+        self.tell_state(id, now);
+        if !accepted {
+            return Answer::Later;
+        }
+        self.step(id, now);
+        Answer::Accepted
+    }
+
+    /// Forgets the oldest transfer that is over if there are too many; false if there is none.
+    pub(crate) fn make_room(&mut self) -> bool {
+        if self.transfers.len() < MAX_TRANSFERS {
+            return true;
+        }
+        let over = self.transfers.values().filter(|transfer| transfer.row.state.is_over());
+        let oldest = over.min_by_key(|transfer| transfer.row.started).map(|transfer| transfer.id);
+        let Some(oldest) = oldest else { return false };
+        self.drop_transfer(oldest);
+        true
+    }
+
+    fn on_fetch(
+        &mut self,
+        token: u64,
+        peer: PeerId,
+        transfer: Option<TransferId>,
+        root: ContentHash,
+        (part, have): (Part, u64),
+        now: Instant,
+    ) -> Verdict {
+        if let Some(verdict) =
+            transfer.and_then(|id| self.fetch_of_push(token, peer, id, root, (part, have), now))
+        {
+            return verdict;
+        }
+        match self.shared_with(&peer, root, now) {
+            None => Verdict::Answer(Answer::Refused(Refusal::NotFound)),
+            Some((record, share)) => {
+                let (id, served) = share.unzip();
+                if let Some(inbound) = self.inbound.get_mut(&token) {
+                    inbound.1 = id;
+                }
+                let traffic = Traffic::counted(Arc::clone(&self.sent), served);
+                Verdict::Serve { record: Box::new(record), part, traffic: Arc::new(traffic) }
+            }
+        }
+    }
+
+    /// The peer fetches what we have offered to it.
+    fn fetch_of_push(
+        &mut self,
+        token: u64,
+        peer: PeerId,
+        id: TransferId,
+        root: ContentHash,
+        (part, have): (Part, u64),
+        now: Instant,
+    ) -> Option<Verdict> {
+        let transfer = self.transfers.get_mut(&id)?;
+        let Side::Send { record: Some(record), .. } = &transfer.row.side else { return None };
+        if transfer.row.peer != Some(peer) || record.root != root {
+            return None;
+        }
+        let refused = |refusal| Some(Verdict::Answer(Answer::Refused(refusal)));
+        match transfer.row.state {
+            State::Paused => return refused(Refusal::Paused),
+            state if state.is_over() && state != State::Done => return refused(Refusal::NotFound),
+            _ => {}
+        }
+        let verdict = Verdict::Serve {
+            record: Box::new(record.clone()),
+            part,
+            traffic: Arc::clone(&transfer.traffic),
+        };
+        let main = part == Part::Tree || record.kind == peerage_content::SourceKind::Blob;
+        if main && transfer.serving.is_empty() {
+            transfer.base_bytes = have.min(record.bytes);
+            transfer.base_content =
+                transfer.traffic.content.load(std::sync::atomic::Ordering::Relaxed);
+            transfer.resumed_bytes = transfer.base_bytes;
+        }
+        let (dialog, of) = self.inbound.get_mut(&token)?;
+        *of = Some(id);
+        transfer.serving.push(*dialog);
+        transfer.path = self.dialogs.best(&peer).map(crate::receive::shown_path);
+        transfer.retry_at = None;
+        self.set_state(id, State::Running, now);
+        Some(verdict)
+    }
+
+    /// A stream that a peer had opened is over.
+    pub(crate) fn on_served(
+        &mut self,
+        token: u64,
+        outcome: &Result<Done, dialog::DialogError>,
+        now: Instant,
+    ) {
+        let Some((dialog, of)) = self.inbound.remove(&token) else { return };
+        tracing::debug!(?outcome, "served");
+        let Some(id) = of else { return };
+        let Some(transfer) = self.transfers.get_mut(&id) else { return };
+        transfer.serving.retain(|serving| *serving != dialog);
+        if transfer.serving.is_empty() && transfer.row.state == State::Running {
+            self.step(id, now);
+        }
+    }
+
+    fn on_news(&mut self, id: TransferId, peer: PeerId, news: News, now: Instant) -> Answer {
+        let bound = self
+            .transfers
+            .get(&id)
+            .filter(|transfer| transfer.row.peer == Some(peer) && transfer.is_shared_with_peer());
+        let Some(transfer) = bound else { return Answer::Refused(Refusal::NotFound) };
+        let over = transfer.row.state.is_over();
+        let sending = matches!(transfer.row.side, Side::Send { .. });
+        match news {
+            _ if over => {}
+            News::Accepted if sending => self.on_accepted(id, now),
+            News::Rejected(reason) if sending => self.on_rejected(id, peer, reason, now),
+            News::Done if sending => self.on_done(id, now),
+            News::Failed(reason) if sending => self.on_failed_there(id, peer, &reason),
+            News::Failed(reason) => self.on_broken_there(id, peer, reason, now),
+            News::Paused => self.pause_for_peer(id, now),
+            News::Resumed => self.resume_for_peer(id, now),
+            News::Cancelled => self.cancel_for_peer(id, now),
+            News::Accepted | News::Rejected(_) | News::Done => {
+                return Answer::Refused(Refusal::NotFound);
+            }
+        }
+        Answer::Noted
+    }
+}
+
+impl Respond {
+    async fn run(self, mut stream: Stream) -> Result<(), SessionError> {
+        let request = hear(&mut stream).await?;
+        let (verdict, decided) = oneshot::channel();
+        let peer = stream.peer();
+        let knock = Knock::Request { token: self.token, peer, request, verdict };
+        self.knock.send(knock).await.map_err(|_| SessionError::Abandoned)?;
+        match decided.await.map_err(|_| SessionError::Abandoned)? {
+            Verdict::Answer(answer) => finish(&mut stream, &answer).await,
+            Verdict::Serve { record, part, traffic } => {
+                self.serve(stream, *record, part, traffic).await
+            }
+            Verdict::Resolve { folder, path } => self.resolve(stream, folder, path).await,
+        }
+    }
+
+    async fn serve(
+        self,
+        mut stream: Stream,
+        record: SourceRecord,
+        part: Part,
+        traffic: Arc<Traffic>,
+    ) -> Result<(), SessionError> {
+        let open = move || self.library.open(&record, part, &self.cache);
+        match spawn_blocking(open).await.map_err(|_| SessionError::Abandoned)? {
+            Ok(source) => {
+                say(&mut stream, &Answer::Open).await?;
+                serve(stream, Serving { source, traffic }).await
+            }
+            Err(error) => {
+                tracing::warn!(%error, "shared content cannot be served");
+                let refusal = match error {
+                    SourceError::Changed { .. } => Refusal::Changed,
+                    SourceError::Missing { .. } | SourceError::Unknown { .. } => Refusal::NotFound,
+                    _ => Refusal::Unreadable,
+                };
+                finish(&mut stream, &Answer::Refused(refusal)).await
+            }
+        }
+    }
+
+    /// Hashes what is at a published path and tells the peer meanwhile that it is at it.
+    async fn resolve(
+        self,
+        mut stream: Stream,
+        folder: PathBuf,
+        path: PathBuf,
+    ) -> Result<(), SessionError> {
+        let progress = Arc::new(Progress::default());
+        let cancel = CancelOnDrop(Arc::clone(&progress));
+        let permits = Arc::clone(&self.hashing);
+        let (cache, counted) = (self.cache.clone(), Arc::clone(&progress));
+        let hashing = async move {
+            let _permit = permits.acquire_owned().await;
+            let work = move || {
+                let inside = within(&folder, &path)?;
+                prepare(&[inside], &PrepareOptions::default(), &cache, &counted).ok()
+            };
+            spawn_blocking(work).await.ok().flatten()
+        };
+        tokio::pin!(hashing);
+        let mut ticks = interval(HASHING_INTERVAL);
+        let prepared = loop {
+            tokio::select! {
+                prepared = &mut hashing => break prepared,
+                _ = ticks.tick() => {
+                    let (bytes, total) = (progress.hashed_bytes(), progress.found_bytes());
+                    say(&mut stream, &Answer::Hashing { bytes, total }).await?;
+                }
+            }
+        };
+        drop(cancel);
+        let Some(prepared) = prepared else {
+            return finish(&mut stream, &Answer::Refused(Refusal::NotFound)).await;
+        };
+        let content = content_of(&prepared.record);
+        let (noted, granted) = oneshot::channel();
+        let record = Box::new(prepared.record);
+        let knock = Knock::Resolved { peer: stream.peer(), record, noted };
+        self.knock.send(knock).await.map_err(|_| SessionError::Abandoned)?;
+        granted.await.map_err(|_| SessionError::Abandoned)?;
+        finish(&mut stream, &Answer::Resolved(content)).await
+    }
+}
+
+/// The path without links, if it is there and within the folder.
+fn within(folder: &std::path::Path, path: &std::path::Path) -> Option<PathBuf> {
+    let (folder, path) = (folder.canonicalize().ok()?, path.canonicalize().ok()?);
+    path.starts_with(folder).then_some(path)
+}
+
+async fn finish(stream: &mut Stream, answer: &Answer) -> Result<(), SessionError> {
+    say(stream, answer).await?;
+    Ok(futures::AsyncWriteExt::close(stream).await?)
+}
+
+/// Ends the hashing when the peer has gone.
+struct CancelOnDrop(Arc<Progress>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}

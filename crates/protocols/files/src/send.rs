@@ -1,0 +1,325 @@
+//! Sending: hash, offer, and be there while the other side fetches.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use libp2p_identity::PeerId;
+use peerage_api::{
+    Ask, LinkError,
+    files::{FilesError, Send, Side as Who, Skipped, State},
+    peers::PeersError,
+};
+use peerage_content::{Prepared, Progress};
+use peerage_dialog::{DialogError, Open};
+use peerage_types::{TransferId, UnixMillis};
+use peerage_wire::files::{Answer, Refusal, Request};
+
+use crate::{
+    behaviour::{Behaviour, Done, Job},
+    bounds::{FIRST_CONTACT_TIMEOUT, MAX_HASHING_QUEUED, MAX_TRANSFERS, OFFER_EXPIRY},
+    session::{SessionError, ask as ask_peer},
+    shares::check_paths,
+    transfer::{Row, Side, Transfer},
+    work::{self, Work, content_of},
+};
+
+/// Between attempts to reach a peer: 1 s, 2 s, 4 s … this.
+const MAX_RETRY: Duration = Duration::from_secs(60);
+/// Attempts to reach a peer with something new; after them its user is told.
+const MAX_ATTEMPTS: u32 = 3;
+
+impl Behaviour {
+    pub(crate) fn send(&mut self, ask: Ask<Send>, now: Instant) {
+        let request = &ask.request;
+        let id = request.transfer.unwrap_or_else(|| TransferId(rand::random()));
+        if let Err(error) = check_paths(&request.paths).and_then(|()| self.check_new(id)) {
+            return ask.reply(Err(error));
+        }
+        let first = request.paths.first().and_then(|path| path.file_name());
+        let name = first.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let row = Row {
+            state: State::Preparing,
+            peer: Some(request.to),
+            content: None,
+            name,
+            side: Side::Send { keep_links: request.keep_links, record: None, offered: false },
+            wire_bytes: 0,
+            done_bytes: 0,
+            seconds: 0.0,
+            limit_bps: request.limit_bps,
+            paths: request.paths.clone(),
+            skipped: Vec::new(),
+            skipped_count: 0,
+            started: UnixMillis::now(),
+            finished: None,
+            error: None,
+            untold: None,
+        };
+        let mut transfer = Transfer::new(id, row, Arc::clone(&self.sent), now);
+        transfer.patience = Some(now + FIRST_CONTACT_TIMEOUT);
+        self.insert_new(transfer, now, |transfer| ask.reply(transfer));
+        self.prepare(id);
+        // Meanwhile the path can be made.
+        if let Some(peer) = self.transfers.get(&id).and_then(|transfer| transfer.row.peer)
+            && !self.dialogs.is_connected(&peer)
+        {
+            self.connect(peer, Vec::new());
+        }
+    }
+
+    pub(crate) fn check_new(&mut self, id: TransferId) -> Result<(), FilesError> {
+        if self.stopping {
+            return Err(LinkError::Stopped.into());
+        }
+        if self.transfers.contains_key(&id) {
+            let action = "be begun again: its id is taken".to_owned();
+            return Err(FilesError::WrongState { transfer: id, state: State::Running, action });
+        }
+        if !self.make_room() {
+            let what = "transfers that are not over".to_owned();
+            return Err(FilesError::TooMany { what, max: MAX_TRANSFERS as u64 });
+        }
+        Ok(())
+    }
+
+    /// Adds a transfer and answers once it is durable.
+    pub(crate) fn insert_new(
+        &mut self,
+        transfer: Transfer,
+        now: Instant,
+        reply: impl FnOnce(Result<peerage_api::files::Transfer, FilesError>)
+        + std::marker::Send
+        + 'static,
+    ) {
+        let (id, shown) = (transfer.id, transfer.shown(now));
+        let Some(row) = transfer.row.encode() else {
+            return reply(Err(FilesError::Store { reason: "a path is not text".into() }));
+        };
+        let pending = self.store.transfers().put(peerage_store::RowKind::Transfer, id, row);
+        self.transfers.insert(id, transfer);
+        self.work.spawn(async move {
+            let saved = pending.await.map_err(|e| FilesError::Store { reason: e.to_string() });
+            reply(saved.map(|()| shown));
+            Work::Nothing
+        });
+        self.tell_state(id, now);
+    }
+
+    /// Hashes what is to be sent, after what is hashed already.
+    pub(crate) fn prepare(&mut self, id: TransferId) {
+        let queued = self.transfers.values().filter(|t| t.hashing.is_some()).count();
+        let Some(transfer) = self.transfers.get_mut(&id) else { return };
+        let Side::Send { keep_links, .. } = transfer.row.side else { return };
+        if transfer.hashing.is_some() || queued >= MAX_HASHING_QUEUED {
+            return;
+        }
+        let progress = Arc::new(Progress::default());
+        transfer.hashing = Some(Arc::clone(&progress));
+        let (cache, paths) = (self.cache.clone(), transfer.row.paths.clone());
+        let permits = Arc::clone(&self.hashing);
+        self.work.spawn(async move {
+            let _permit = permits.acquire_owned().await;
+            let hash = move || work::hash(&paths, keep_links, &cache, &progress);
+            let hashed = tokio::task::spawn_blocking(hash).await;
+            let outcome = hashed.unwrap_or(Err(LinkError::Stopped.into()));
+            Work::Prepared { id, outcome }
+        });
+        self.wake();
+    }
+
+    pub(crate) fn on_prepared(
+        &mut self,
+        id: TransferId,
+        outcome: Result<Prepared, FilesError>,
+        now: Instant,
+    ) {
+        let Some(transfer) = self.transfers.get_mut(&id) else { return };
+        transfer.hashing = None;
+        if transfer.row.state != State::Preparing {
+            return;
+        }
+        let prepared = match outcome {
+            Ok(prepared) => prepared,
+            Err(error) => return self.fail(id, error, now),
+        };
+        let row = &mut transfer.row;
+        row.content = Some(content_of(&prepared.record));
+        row.name.clone_from(&prepared.record.name);
+        row.skipped_count = prepared.skipped_count;
+        let skipped = prepared.skipped.into_iter();
+        row.skipped = skipped.map(|s| Skipped { path: s.path, reason: s.reason }).collect();
+        if let Side::Send { record, .. } = &mut row.side {
+            *record = Some(prepared.record);
+        }
+        transfer.patience = Some(now + FIRST_CONTACT_TIMEOUT);
+        self.set_state(id, State::Offered, now);
+        self.step(id, now);
+    }
+
+    /// Does what a sending transfer needs now.
+    pub(crate) fn step_send(&mut self, id: TransferId, now: Instant) {
+        let Some(transfer) = self.transfers.get_mut(&id) else { return };
+        let Some(peer) = transfer.row.peer else { return };
+        let Side::Send { offered, .. } = transfer.row.side else { return };
+        let connected = self.dialogs.is_connected(&peer);
+        match transfer.row.state {
+            State::Preparing => return self.prepare(id),
+            State::Running if transfer.serving.is_empty() && !connected => {
+                return self.set_state(id, State::Connecting, now);
+            }
+            State::Offered | State::Connecting => {}
+            _ => return,
+        }
+        if !connected {
+            if transfer.retry_at.is_none_or(|at| at <= now) {
+                transfer.retry_at = None;
+                self.connect(peer, Vec::new());
+            }
+        } else if !offered && transfer.talking.is_none() {
+            self.offer(id, peer);
+        }
+    }
+
+    fn offer(&mut self, id: TransferId, peer: PeerId) {
+        let Some(transfer) = self.transfers.get_mut(&id) else { return };
+        let Some(content) = transfer.row.content.clone() else { return };
+        let open = Open::new(peer, self.protocol.clone());
+        let dialog = self.dialogs.open(open, move |stream| async move {
+            let request = Request::Offer { transfer: id, content };
+            Done::Asked(ask_peer(stream, request, |_, _| {}).await)
+        });
+        transfer.talking = Some(dialog);
+        self.jobs.insert(dialog, Job::Offer(id));
+    }
+
+    pub(crate) fn on_offered(
+        &mut self,
+        id: TransferId,
+        peer: PeerId,
+        answer: Result<Answer, SessionError>,
+        now: Instant,
+    ) {
+        let Some(transfer) = self.transfers.get_mut(&id) else { return };
+        transfer.talking = None;
+        match answer {
+            Ok(Answer::Accepted | Answer::Later) => {
+                if let Side::Send { offered, .. } = &mut transfer.row.side {
+                    *offered = true;
+                }
+                transfer.patience = Some(now + OFFER_EXPIRY);
+                if matches!(answer, Ok(Answer::Accepted)) {
+                    self.on_accepted(id, now);
+                }
+                self.save(id);
+            }
+            Ok(Answer::Refused(Refusal::Declined(reason))) => {
+                self.on_rejected(id, peer, reason, now);
+            }
+            Ok(answer) => {
+                tracing::debug!(%id, %peer, ?answer, "offer not taken yet");
+                self.retry_later(id, now);
+            }
+            Err(error) => {
+                tracing::debug!(%id, %peer, %error, "offer lost");
+                self.retry_later(id, now);
+            }
+        }
+    }
+
+    pub(crate) fn on_offer_lost(
+        &mut self,
+        id: TransferId,
+        peer: PeerId,
+        error: &DialogError,
+        now: Instant,
+    ) {
+        let Some(transfer) = self.transfers.get_mut(&id) else { return };
+        transfer.talking = None;
+        match error {
+            DialogError::Unsupported(_) => self.fail(id, FilesError::Unsupported { peer }, now),
+            _ => self.retry_later(id, now),
+        }
+    }
+
+    pub(crate) fn retry_later(&mut self, id: TransferId, now: Instant) {
+        let Some(transfer) = self.transfers.get_mut(&id) else { return };
+        let delay = Duration::from_secs(1 << transfer.failures.min(6)).min(MAX_RETRY);
+        transfer.failures += 1;
+        transfer.retry_at = Some(now + delay);
+        self.wake();
+    }
+
+    pub(crate) fn on_accepted(&mut self, id: TransferId, now: Instant) {
+        let Some(transfer) = self.transfers.get_mut(&id) else { return };
+        if let Side::Send { offered, .. } = &mut transfer.row.side {
+            *offered = true;
+        }
+        transfer.patience = None;
+        if transfer.row.state == State::Offered {
+            self.set_state(id, State::Running, now);
+        }
+    }
+
+    pub(crate) fn on_rejected(
+        &mut self,
+        id: TransferId,
+        peer: PeerId,
+        reason: String,
+        now: Instant,
+    ) {
+        let Some(transfer) = self.transfers.get_mut(&id) else { return };
+        transfer.row.error = Some(FilesError::Rejected { peer, reason });
+        self.set_state(id, State::Rejected, now);
+    }
+
+    /// The other side has everything.
+    pub(crate) fn on_done(&mut self, id: TransferId, now: Instant) {
+        self.set_state(id, State::Done, now);
+    }
+
+    /// The other side cannot go on for now; its user decides whether it does.
+    pub(crate) fn on_failed_there(&mut self, id: TransferId, peer: PeerId, reason: &str) {
+        let Some(transfer) = self.transfers.get_mut(&id) else { return };
+        let reason = format!("it says: {reason}");
+        transfer.row.error = Some(FilesError::Broken { peer, reason });
+        self.set_state(id, State::Failed, Instant::now());
+    }
+
+    /// A peer cannot be reached: who still waits for the first contact gives up in time.
+    pub(crate) fn on_unreachable(&mut self, peer: PeerId, error: &PeersError, now: Instant) {
+        let concerned: Vec<_> = self.transfers.keys().copied().collect();
+        for id in concerned {
+            let Some(transfer) = self.transfers.get_mut(&id) else { continue };
+            if let Some(provider) = transfer.providers.get(&peer) {
+                // The addresses of the ticket did not do: the next attempt asks the book.
+                provider.addresses.clear();
+                provider.on_failure(now);
+                self.step(id, now);
+                continue;
+            }
+            let waits = matches!(transfer.row.state, State::Offered | State::Connecting);
+            if !waits || transfer.row.peer != Some(peer) {
+                continue;
+            }
+            let hopeless = matches!(
+                error,
+                PeersError::NoAddress { .. } | PeersError::Own { .. } | PeersError::Blocked { .. }
+            );
+            let is_new = matches!(transfer.row.side, Side::Send { offered: false, .. });
+            let spent = transfer.failures >= MAX_ATTEMPTS;
+            if is_new && (hopeless || spent) {
+                let reason = error.to_string();
+                self.fail(id, FilesError::Unreachable { peer, reason }, now);
+            } else {
+                self.retry_later(id, now);
+            }
+        }
+    }
+
+    /// The error of whoever ended a transfer.
+    pub(crate) fn cancelled(by: Who) -> FilesError {
+        FilesError::Cancelled { by }
+    }
+}

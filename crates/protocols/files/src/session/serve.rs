@@ -1,0 +1,152 @@
+//! The serving side: reads and encodes the next piece while one is written.
+
+use std::{mem, sync::Arc};
+
+use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, future};
+use peerage_content::{Source, SourceError};
+use peerage_wire::files::{RUN_BYTES, Run, Status};
+use tokio::{
+    sync::mpsc,
+    task::{JoinHandle, spawn_blocking},
+};
+
+use super::SessionError;
+use crate::traffic::{SLICE, Traffic};
+
+/// Runs that wait to be served; a peer that asks for more waits. 8 bytes each.
+const MAX_RUNS: usize = 128;
+
+/// What is served, and who counts it.
+#[derive(Debug, Clone)]
+pub(crate) struct Serving {
+    pub(crate) source: Arc<Source>,
+    pub(crate) traffic: Arc<Traffic>,
+}
+
+/// Answers runs until the peer closes its side.
+pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    serving: Serving,
+) -> Result<(), SessionError> {
+    let (mut reader, mut writer) = stream.split();
+    let (queue, mut runs) = mpsc::channel(MAX_RUNS);
+    let pieces = serving.source.plan().pieces();
+    let asked = async {
+        let mut bytes = [0; RUN_BYTES];
+        loop {
+            match reader.read_exact(&mut bytes).await {
+                Ok(()) => {}
+                Err(end) if end.kind() == std::io::ErrorKind::UnexpectedEof => break,
+                Err(broken) => return Err(SessionError::Io(broken)),
+            }
+            let run = Run::decode(bytes);
+            let end = run.first.checked_add(run.count);
+            if run.count == 0 || end.is_none_or(|end| end > pieces) {
+                return Err(SessionError::OutOfTurn);
+            }
+            if queue.send(run).await.is_err() {
+                break;
+            }
+        }
+        drop(queue);
+        Ok(())
+    };
+    let answered = async {
+        let mut line = Line { runs: &mut runs, run: Run { first: 0, count: 0 } };
+        let (mut ahead, mut spare) = (None, Vec::new());
+        loop {
+            let ready = match ahead.take() {
+                Some(ready) => ready,
+                None => {
+                    writer.flush().await?;
+                    match line.next().await {
+                        Some(piece) => prepare(&serving.source, piece, mem::take(&mut spare)),
+                        None => break,
+                    }
+                }
+            };
+            let prepared = ready.await.map_err(|_| SessionError::Abandoned)?;
+            ahead =
+                line.try_next().map(|piece| prepare(&serving.source, piece, mem::take(&mut spare)));
+            answer(&mut writer, &serving.traffic, &prepared, serving.source.plan()).await?;
+            spare = prepared.encoded;
+        }
+        Ok(writer.close().await?)
+    };
+    future::try_join(asked, answered).await.map(drop)
+}
+
+struct Prepared {
+    piece: u32,
+    outcome: Result<(), SourceError>,
+    encoded: Vec<u8>,
+}
+
+fn prepare(source: &Arc<Source>, piece: u32, mut encoded: Vec<u8>) -> JoinHandle<Prepared> {
+    let source = Arc::clone(source);
+    spawn_blocking(move || {
+        let outcome = source.read_piece(piece, &mut encoded);
+        Prepared { piece, outcome, encoded }
+    })
+}
+
+async fn answer<W: AsyncWrite + Unpin>(
+    writer: &mut W,
+    traffic: &Traffic,
+    prepared: &Prepared,
+    plan: &peerage_content::Plan,
+) -> Result<(), SessionError> {
+    let Prepared { piece, outcome, encoded } = prepared;
+    if let Err(error) = outcome {
+        tracing::warn!(%error, piece, "a shared file cannot be served");
+        return Ok(writer.write_all(&[status(error) as u8]).await?);
+    }
+    writer.write_all(&[Status::Ok as u8]).await?;
+    if traffic.is_limited() {
+        for slice in encoded.chunks(SLICE) {
+            traffic.pay(slice.len()).await;
+            writer.write_all(slice).await?;
+            writer.flush().await?;
+        }
+    } else {
+        writer.write_all(encoded).await?;
+    }
+    traffic.on_piece(encoded.len(), plan.piece_bytes(*piece));
+    Ok(())
+}
+
+fn status(error: &SourceError) -> Status {
+    match error {
+        SourceError::Changed { .. } => Status::Changed,
+        SourceError::Missing { .. } | SourceError::NoPiece { .. } => Status::Missing,
+        _ => Status::Unreadable,
+    }
+}
+
+/// The pieces that were asked for, in order.
+struct Line<'a> {
+    runs: &'a mut mpsc::Receiver<Run>,
+    run: Run,
+}
+
+impl Line<'_> {
+    async fn next(&mut self) -> Option<u32> {
+        if self.run.count == 0 {
+            self.run = self.runs.recv().await?;
+        }
+        Some(self.take())
+    }
+
+    fn try_next(&mut self) -> Option<u32> {
+        if self.run.count == 0 {
+            self.run = self.runs.try_recv().ok()?;
+        }
+        Some(self.take())
+    }
+
+    fn take(&mut self) -> u32 {
+        let piece = self.run.first;
+        self.run = Run { first: piece.saturating_add(1), count: self.run.count - 1 };
+        piece
+    }
+}
