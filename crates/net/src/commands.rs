@@ -33,7 +33,7 @@ impl Driver {
             Some(Command::Pubsub(command)) => self.topics.on_command(&mut stack.gossip, command),
             Some(Command::Discovery(command)) => self.on_discovery_command(command),
             Some(Command::Exchange(command)) => stack.exchange.on_command(command, now),
-            Some(Command::Files(command)) => drop(command),
+            Some(Command::Files(command)) => stack.files.on_command(command, now),
         }
     }
 
@@ -90,7 +90,7 @@ impl Driver {
             },
             external,
             rss_bytes: resident_bytes(),
-            transfers_active: 0,
+            transfers_active: self.swarm.behaviour().files.active(),
             network: self.settings.network.clone(),
             network_key: self.network_key,
             data: self.settings.data.clone().unwrap_or_default(),
@@ -101,6 +101,7 @@ impl Driver {
         let stack = self.swarm.behaviour();
         let (exchange, pubsub, store) =
             (stack.exchange.stats(), self.topics.stats(), self.store.stats());
+        let files = stack.files.stats();
         Figures {
             peers: stack.peers.connected_len() as u64,
             connections: stack.peers.connections_len() as u64,
@@ -116,6 +117,14 @@ impl Driver {
             pubsub_rejected: pubsub.rejected,
             pubsub_ignored: pubsub.ignored,
             pubsub_missed: pubsub.missed,
+            files_active: files.active,
+            files_serving: files.serving,
+            files_shares: files.shares,
+            files_done: files.done,
+            files_failed: files.failed,
+            files_sent_bytes: files.sent_bytes,
+            files_received_bytes: files.received_bytes,
+            files_corrupt_bytes: files.corrupt_bytes,
             store_commits: store.commits,
             store_operations: store.operations,
             store_failures: store.failures,

@@ -13,6 +13,7 @@ use libp2p::{
 };
 use peerage_api::{Command, Sink, node};
 use peerage_store::{DirLock, Store};
+use tempfile::TempDir;
 use tokio::{sync::mpsc, time};
 
 use crate::{
@@ -32,6 +33,9 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// Listeners must be up within this time.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The lock of the data directory, or the folder of a node that keeps nothing.
+pub(crate) type Held = (Option<DirLock>, Option<TempDir>);
+
 /// Owns the swarm and everything that is one per node.
 pub(crate) struct Driver {
     pub(crate) swarm: Swarm<Stack>,
@@ -50,8 +54,8 @@ pub(crate) struct Driver {
     pub(crate) stopping: bool,
     listeners: HashSet<ListenerId>,
     next_upkeep: Instant,
-    /// Held until the store is closed.
-    lock: Option<DirLock>,
+    /// Held until the store is closed: the lock of the data directory, or a folder that goes away.
+    held: Held,
 }
 
 impl Driver {
@@ -64,7 +68,7 @@ impl Driver {
         network_key: bool,
         store: Store,
         metrics: Recorded,
-        lock: Option<DirLock>,
+        held: Held,
     ) -> Self {
         let now = Instant::now();
         let forced = settings.profile != Profile::Peer || settings.local_only;
@@ -85,7 +89,7 @@ impl Driver {
             stopping: false,
             listeners: HashSet::new(),
             next_upkeep: now + UPKEEP_INTERVAL,
-            lock,
+            held,
             settings,
         }
     }
@@ -211,8 +215,8 @@ impl Driver {
     }
 
     /// Gives up the store and the lock, in this order, when all else is done.
-    pub(crate) fn into_storage(self) -> (Store, Option<DirLock>) {
-        (self.store, self.lock)
+    pub(crate) fn into_storage(self) -> (Store, Held) {
+        (self.store, self.held)
     }
 
     pub(crate) async fn next_event(&mut self) -> SwarmEvent<StackEvent> {

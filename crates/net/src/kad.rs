@@ -24,7 +24,7 @@ use peerage_api::{
     peers::Source,
 };
 use peerage_peers as peers;
-use peerage_types::{Namespace, Network};
+use peerage_types::{ContentHash, Namespace, Network};
 use sha1::{Digest as _, Sha1};
 
 use crate::records::{Limits, Records};
@@ -60,6 +60,10 @@ enum Purpose {
     Resolve(Ask<Resolve>),
     /// Addresses that `protocols/peers` asked for.
     Connect(PeerId),
+    /// Who has some content.
+    Content(ContentHash),
+    /// Telling that we have some.
+    Provide,
 }
 
 /// State of the facet.
@@ -68,6 +72,8 @@ pub(crate) struct Discovery {
     protocol: Option<StreamProtocol>,
     queries: HashMap<QueryId, Purpose>,
     announced: BTreeMap<Namespace, RecordKey>,
+    /// Content whose announcement reached nobody.
+    unannounced: bool,
 }
 
 /// What the facet needs of the rest of the node.
@@ -106,6 +112,12 @@ fn infohash(namespace: &Namespace) -> [u8; 20] {
 /// SHA-1 as a multihash: code 0x11, 20 bytes.
 fn key(namespace: &Namespace) -> RecordKey {
     let hash = Multihash::<64>::wrap(0x11, &infohash(namespace)).expect("20 bytes fit in 64");
+    RecordKey::new(&hash.to_bytes())
+}
+
+/// The key of content: its BLAKE3 hash as a multihash, code 0x1e, 32 bytes.
+fn content_key(hash: ContentHash) -> RecordKey {
+    let hash = Multihash::<64>::wrap(0x1e, hash.as_bytes()).expect("32 bytes fit in 64");
     RecordKey::new(&hash.to_bytes())
 }
 
@@ -206,6 +218,44 @@ impl Discovery {
         true
     }
 
+    /// Announces that this node has some content, again before that expires.
+    pub(crate) fn provide(&mut self, kad: Option<&mut Behaviour>, hash: ContentHash) {
+        let Some(kad) = kad else { return };
+        // Kept for the time when somebody is there to be told.
+        self.unannounced |= routing_peers(kad) == 0;
+        match kad.start_providing(content_key(hash)) {
+            Ok(query) if self.queries.len() < MAX_QUERIES => {
+                self.queries.insert(query, Purpose::Provide);
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%hash, %error, "content is not announced"),
+        }
+    }
+
+    /// No longer announces some content.
+    pub(crate) fn unprovide(&self, kad: Option<&mut Behaviour>, hash: ContentHash) {
+        if let Some(kad) = kad {
+            kad.stop_providing(&content_key(hash));
+        }
+    }
+
+    /// Looks for peers that have some content.
+    pub(crate) fn find_content(&mut self, kad: Option<&mut Behaviour>, hash: ContentHash) {
+        if let Ok(kad) = self.ready(kad) {
+            let query = kad.get_providers(content_key(hash));
+            self.queries.insert(query, Purpose::Content(hash));
+        }
+    }
+
+    /// Whether content that nobody could be told of can be announced now; true once.
+    pub(crate) fn can_announce(&mut self, kad: &mut Behaviour) -> bool {
+        let can = self.unannounced && routing_peers(kad) > 0;
+        if can {
+            self.unannounced = false;
+        }
+        can
+    }
+
     fn status(&self, around: Around<'_>, ask: Ask<GetStatus>, mdns: Option<usize>) {
         let kad = around.kad.map(|kad| {
             (kad.mode() == kad::Mode::Server, routing_peers(kad), kad.store_mut().len())
@@ -222,10 +272,18 @@ impl Discovery {
         }));
     }
 
-    /// Takes an event of Kademlia.
-    pub(crate) fn on_event(&mut self, around: Around<'_>, event: kad::Event, now: Instant) {
+    /// Takes an event of Kademlia; returns content and peers that have it, if that is what it tells.
+    pub(crate) fn on_event(
+        &mut self,
+        around: Around<'_>,
+        event: kad::Event,
+        now: Instant,
+    ) -> Option<(ContentHash, Vec<PeerId>)> {
         match event {
             kad::Event::OutboundQueryProgressed { id, result, step, .. } => {
+                if let Some(Purpose::Content(hash)) = self.queries.get(&id) {
+                    return self.on_content(id, *hash, result, step.last);
+                }
                 self.on_progress(around, id, result, step.last, now);
             }
             kad::Event::InboundRequest { request } => store(around.kad, request),
@@ -234,6 +292,25 @@ impl Discovery {
                 around.peers.on_discovered(peer, addresses, Source::Kad, now);
             }
             other => tracing::trace!(?other, "kademlia"),
+        }
+        None
+    }
+
+    fn on_content(
+        &mut self,
+        id: QueryId,
+        hash: ContentHash,
+        result: QueryResult,
+        last: bool,
+    ) -> Option<(ContentHash, Vec<PeerId>)> {
+        if last {
+            self.queries.remove(&id);
+        }
+        match result {
+            QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { providers, .. })) => {
+                Some((hash, providers.into_iter().collect()))
+            }
+            _ => None,
         }
     }
 
@@ -269,6 +346,7 @@ impl Discovery {
                     some => around.peers.on_discovered(peer, some, Source::Kad, now),
                 }
             }
+            (Purpose::Provide, _) => {}
             (_, other) => tracing::error!(?other, "a result of another kind than was asked for"),
         }
     }

@@ -12,6 +12,7 @@ use libp2p::{
     swarm::behaviour::toggle::Toggle,
 };
 use peerage_exchange as exchange;
+use peerage_files as files;
 use peerage_link as link;
 use peerage_peers as peers;
 use peerage_types::Network;
@@ -45,6 +46,7 @@ pub(crate) struct Stack {
     pub(crate) gossip: gossip::Behaviour,
     pub(crate) exchange: exchange::Behaviour,
     pub(crate) link: link::Behaviour,
+    pub(crate) files: files::Behaviour,
 }
 
 /// The version that members of a network tell each other in identify.
@@ -58,6 +60,7 @@ impl Stack {
         settings: &Settings,
         relay_client: relay::client::Behaviour,
         peers: peers::Behaviour,
+        files: files::Behaviour,
         metrics: &mut Registry,
     ) -> Result<Self, String> {
         let local = keys.public().to_peer_id();
@@ -80,6 +83,7 @@ impl Stack {
             gossip: gossip::behaviour(keys, metrics)?,
             exchange: exchange::Behaviour::new(exchange::Config::new(network.clone())),
             link: link::Behaviour::new(network),
+            files,
         })
     }
 }

@@ -9,9 +9,13 @@ use std::{
 
 use libp2p::{Multiaddr, PeerId, Swarm, identity::Keypair, pnet::PreSharedKey, swarm};
 use peerage_api::{Link, Local, Node};
+use peerage_files as files;
 use peerage_peers as peers;
-use peerage_store::{BookSnapshot, DirLock, KeptAside, LockError, OpenError, Store};
+use peerage_store::{
+    BookSnapshot, DirLock, KeptAside, LockError, OpenError, Store, TransfersSnapshot,
+};
 use prometheus_client::registry::Registry;
+use tempfile::TempDir;
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::{
@@ -19,7 +23,7 @@ use crate::{
     identity::{self, KeyError},
     listen::{self, ListenError, Place},
     metrics::Recorded,
-    settings::{Profile, Settings},
+    settings::{FilesSettings, Profile, Settings},
     stack::Stack,
     transport::{self, TransportError},
 };
@@ -111,6 +115,9 @@ struct Home {
     store: Store,
     kept_aside: Option<KeptAside>,
     book: BookSnapshot,
+    transfers: TransfersSnapshot,
+    /// Of a node that keeps nothing.
+    temporary: Option<TempDir>,
     places: Vec<Place>,
 }
 
@@ -125,13 +132,18 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let at = settings.clone();
     let opened = tokio::task::spawn_blocking(move || open_home(&at)).await;
     let home = opened.map_err(|e| StartError::Setting(format!("start was interrupted: {e}")))??;
-    let Home { lock, keys, network_key, store, kept_aside, book, places } = home;
+    let Home { lock, keys, network_key, store, kept_aside, book, transfers, temporary, places } =
+        home;
     let peer_id = keys.public().to_peer_id();
     let (transport, relay_client) = transport::all(&keys, network_key)?;
     let mut registry = Registry::default();
     let peers =
         peers::Behaviour::new(peers_config(&settings, peer_id), &store, book, Instant::now());
-    let stack = Stack::new(&keys, &settings, relay_client, peers, &mut registry);
+    let files = files_config(&settings, peer_id, temporary.as_ref());
+    let home = files.home.clone();
+    let files = files::Behaviour::new(files, store.clone(), transfers)
+        .map_err(|source| StartError::Data { path: home, source })?;
+    let stack = Stack::new(&keys, &settings, relay_client, peers, files, &mut registry);
     let stack = stack.map_err(StartError::Setting)?;
     let config = swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(IDLE_TIMEOUT)
@@ -149,7 +161,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         network_key.is_some(),
         store,
         metrics,
-        lock,
+        (lock, temporary),
     );
     let listen = driver.listen(places).await?;
     let driver = tokio::spawn(driver.run());
@@ -170,6 +182,8 @@ fn open_home(settings: &Settings) -> Result<Home, StartError> {
             store,
             kept_aside: None,
             book: BookSnapshot::default(),
+            transfers: TransfersSnapshot::default(),
+            temporary: Some(temporary()?),
             places,
         });
     };
@@ -178,6 +192,7 @@ fn open_home(settings: &Settings) -> Result<Home, StartError> {
     let keys = identity::load_or_create(dir)?;
     let opened = Store::open(dir)?;
     let book = opened.store.book().load_blocking()?;
+    let transfers = opened.store.transfers().load_blocking()?;
     let places = listen::places(settings, network_key.is_some(), &opened.store);
     Ok(Home {
         lock: Some(lock),
@@ -186,8 +201,32 @@ fn open_home(settings: &Settings) -> Result<Home, StartError> {
         store: opened.store,
         kept_aside: opened.kept_aside,
         book,
+        transfers,
+        temporary: None,
         places,
     })
+}
+
+fn temporary() -> Result<TempDir, StartError> {
+    let made = TempDir::with_prefix("peerage-");
+    made.map_err(|source| StartError::Data { path: std::env::temp_dir(), source })
+}
+
+fn files_config(settings: &Settings, local: PeerId, temporary: Option<&TempDir>) -> files::Config {
+    let dir = settings.data.clone().or_else(|| temporary.map(|dir| dir.path().to_owned()));
+    let dir = dir.unwrap_or_default();
+    let FilesSettings { downloads, accept_from, .. } = settings.files.clone();
+    files::Config {
+        network: settings.network.clone(),
+        local,
+        downloads: downloads.unwrap_or_else(|| dir.join("downloads")),
+        home: dir.join("content"),
+        accept_from: accept_from.into_iter().collect(),
+        accept_max_bytes: settings.files.accept_max_bytes,
+        send_limit_bps: settings.files.send_limit_bps,
+        receive_limit_bps: settings.files.receive_limit_bps,
+        allow_relay: settings.files.allow_relay,
+    }
 }
 
 fn create_private_dir(dir: &Path) -> Result<(), StartError> {

@@ -14,7 +14,7 @@ use tokio::time;
 use crate::driver::Driver;
 
 /// Messages that have not been written by then are lost.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 /// Connections that have not closed by then are dropped.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -25,6 +25,7 @@ impl Driver {
         self.stop_listening();
         let stack = self.swarm.behaviour_mut();
         stack.exchange.shutdown();
+        stack.files.shutdown();
         stack.peers.shutdown();
         if time::timeout(DRAIN_TIMEOUT, poll_fn(|cx| self.poll_drained(cx))).await.is_err() {
             tracing::debug!("some messages were not written in time");
@@ -43,17 +44,20 @@ impl Driver {
         if time::timeout(CLOSE_TIMEOUT, closed).await.is_err() {
             tracing::debug!("some connections did not close in time");
         }
-        let (store, lock) = self.into_storage();
+        let (store, held) = self.into_storage();
         if let Err(error) = store.close().await {
             tracing::error!(%error, "the store did not take its last writes");
         }
-        drop(lock);
+        drop(held);
     }
-    /// Ready when every queued exchange message has been written.
+
+    /// Ready when every queued exchange message is written and what was received is durable.
     fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while let Poll::Ready(Some(event)) = self.swarm.poll_next_unpin(cx) {
             self.on_swarm_event(event);
         }
-        if self.swarm.behaviour().exchange.is_idle() { Poll::Ready(()) } else { Poll::Pending }
+        let stack = self.swarm.behaviour();
+        let idle = stack.exchange.is_idle() && stack.files.is_idle();
+        if idle { Poll::Ready(()) } else { Poll::Pending }
     }
 }

@@ -6,8 +6,12 @@ use libp2p::{
     Multiaddr, PeerId, StreamProtocol, identify, ping,
     swarm::{ConnectionId, SwarmEvent},
 };
-use peerage_api::{node, peers::Source};
+use peerage_api::{
+    node,
+    peers::{self as peers_api, Source},
+};
 use peerage_exchange as exchange;
+use peerage_files as files;
 use peerage_link as link;
 use peerage_peers as peers;
 
@@ -66,6 +70,7 @@ impl Driver {
             StackEvent::Gossip(event) => self.on_gossip_event(event),
             StackEvent::Exchange(event) => self.on_exchange_event(&event),
             StackEvent::Link(link::Event::Rtt { connection, rtt }) => self.on_rtt(connection, rtt),
+            StackEvent::Files(event) => self.on_files_event(event),
             StackEvent::Relay(event) => {
                 self.metrics.record(&event);
                 tracing::debug!(?event, "relay");
@@ -93,6 +98,7 @@ impl Driver {
                 let stack = self.swarm.behaviour_mut();
                 stack.exchange.on_retired(*connection);
                 stack.link.on_retired(*connection);
+                stack.files.on_retired(*connection);
             }
             other => tracing::debug!(?other, "peers"),
         }
@@ -142,6 +148,7 @@ impl Driver {
         stack.peers.on_rtt(connection, rtt);
         stack.exchange.on_rtt(connection, rtt);
         stack.link.on_rtt(connection, rtt);
+        stack.files.on_rtt(connection, rtt);
     }
 
     fn on_mdns(&mut self, found: mdns::Discovered) {
@@ -155,7 +162,32 @@ impl Driver {
         let local = self.local();
         let stack = self.swarm.behaviour_mut();
         let around = Around { kad: stack.kad.as_mut(), peers: &mut stack.peers, local };
-        self.discovery.on_event(around, event, Instant::now());
+        let found = self.discovery.on_event(around, event, Instant::now());
+        let stack = self.swarm.behaviour_mut();
+        if let Some((hash, peers)) = found {
+            stack.files.on_providers(hash, &peers);
+        }
+        if stack.kad.as_mut().is_some_and(|kad| self.discovery.can_announce(kad)) {
+            stack.files.announce_all();
+        }
+    }
+
+    fn on_files_event(&mut self, event: files::Event) {
+        let stack = self.swarm.behaviour_mut();
+        match event {
+            files::Event::Connect(ask) => {
+                stack.peers.on_command(peers_api::Command::Connect(ask), Instant::now());
+            }
+            files::Event::NeedProviders { hash } => {
+                self.discovery.find_content(stack.kad.as_mut(), hash);
+            }
+            files::Event::Provide { hash } => self.discovery.provide(stack.kad.as_mut(), hash),
+            files::Event::Withdraw { hash } => self.discovery.unprovide(stack.kad.as_mut(), hash),
+            files::Event::Misbehaved { peer, reason } => {
+                tracing::debug!(%peer, %reason, "files stream reset");
+                stack.peers.penalise(peer, MISBEHAVIOUR_POINTS);
+            }
+        }
     }
 
     fn on_gossip_event(&mut self, event: libp2p::gossipsub::Event) {
