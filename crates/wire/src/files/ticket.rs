@@ -5,14 +5,16 @@
 //!
 //! ```text
 //! version  u8    1
-//! rest     CBOR  Body
+//! rest     CBOR  [root, kind, size, bytes, files, name, [[peer, [address, …]], …]]
 //! ```
+//!
+//! Root, peers and addresses are byte strings in their binary forms.
 
 use bech32::{Bech32m, Hrp, primitives::decode::CheckedHrpstring};
-use peerage_types::{Multiaddr, PeerId};
+use peerage_types::{ContentHash, Multiaddr, PeerId};
 use serde::{Deserialize, Serialize};
 
-use super::frames::{Content, FrameError};
+use super::frames::{Content, FrameError, Kind};
 
 /// What every ticket begins with.
 pub const PREFIX: &str = "peeragefile";
@@ -34,12 +36,9 @@ pub struct Ticket {
     pub peers: Vec<(PeerId, Vec<Multiaddr>)>,
 }
 
-/// Peers and addresses in their binary forms.
+/// Everything without names of fields: a ticket should be short.
 #[derive(Serialize, Deserialize)]
-struct Body {
-    content: Content,
-    peers: Vec<(Blob, Vec<Blob>)>,
-}
+struct Body(ContentHash, Kind, u64, u64, u64, String, Vec<(Blob, Vec<Blob>)>);
 
 /// A byte string, rather than a list of numbers.
 struct Blob(Vec<u8>);
@@ -135,11 +134,13 @@ impl Ticket {
             Some((other, _)) => return Err(TicketError::Version(*other)),
             None => return Err(TicketError::Malformed),
         };
-        body.content.check()?;
-        if body.peers.len() > MAX_PEERS {
+        let Body(root, kind, size, bytes, files, name, peers) = body;
+        let content = Content { root, kind, size, bytes, files, name };
+        content.check()?;
+        if peers.len() > MAX_PEERS {
             return Err(TicketError::Malformed);
         }
-        let peers = body.peers.into_iter().map(|(peer, addresses)| {
+        let peers = peers.into_iter().map(|(peer, addresses)| {
             let peer = PeerId::from_bytes(&peer.0).map_err(|_| TicketError::Malformed)?;
             if addresses.len() > MAX_ADDRESSES {
                 return Err(TicketError::Malformed);
@@ -148,7 +149,7 @@ impl Ticket {
             let addresses = addresses.into_iter().filter_map(|a| Multiaddr::try_from(a.0).ok());
             Ok((peer, addresses.collect()))
         });
-        Ok(Self { content: body.content, peers: peers.collect::<Result<_, _>>()? })
+        Ok(Self { content, peers: peers.collect::<Result<_, _>>()? })
     }
 }
 
@@ -157,6 +158,7 @@ fn body(content: &Content, peers: &[(PeerId, Vec<Multiaddr>)]) -> Vec<u8> {
     let peers = peers
         .iter()
         .map(|(peer, addresses)| (Blob(peer.to_bytes()), addresses.iter().map(blob).collect()));
-    let body = Body { content: content.clone(), peers: peers.collect() };
+    let Content { root, kind, size, bytes, files, name } = content.clone();
+    let body = Body(root, kind, size, bytes, files, name, peers.collect());
     cbor4ii::serde::to_vec(vec![VERSION], &body).expect("these types have a CBOR form")
 }
