@@ -4,6 +4,7 @@
 //! command `bench side`. What it is compared with runs in the same minute on the same machine.
 
 mod exchange;
+mod files;
 mod hub;
 mod idle;
 mod link;
@@ -70,6 +71,23 @@ of 200 blocks of 64 bytes.")]
         #[arg(value_parser = clap::value_parser!(u16).range(1..=1000))]
         peers: u16,
     },
+    /// Files between daemons on loopback: one large, many small, several sources, kills
+    #[command(after_help = "\
+Where `sendme` is installed (cargo install sendme) it does the same work in the same run. Times are
+from the start of the sender to the moment everything is verified and on disk at the receiver.")]
+    Files {
+        /// Size of the large file in MiB
+        #[arg(long, value_name = "N", default_value_t = 1024)]
+        #[arg(value_parser = clap::value_parser!(u64).range(1..=65536))]
+        megabytes: u64,
+        /// Rounds of the large file, of which the median is shown
+        #[arg(long, value_name = "N", default_value_t = 3)]
+        #[arg(value_parser = clap::value_parser!(u16).range(1..=99))]
+        rounds: u16,
+        /// Leave out the kills, which take half a minute
+        #[arg(long)]
+        no_kills: bool,
+    },
     /// One side of a measurement
     #[command(hide = true)]
     Side(Side),
@@ -89,6 +107,9 @@ pub(crate) async fn run(context: Context<'_>, args: Args) -> Result<(), Failed> 
         }
         Command::Idle { seconds } => idle::run(context, seconds).await,
         Command::Hub { peers } => hub::run(context, peers).await,
+        Command::Files { megabytes, rounds, no_kills } => {
+            files::run(context, files::Plan { megabytes, rounds, kills: !no_kills }).await
+        }
         Command::Side(side) => side::run(context.out, side).await,
     }
 }

@@ -54,6 +54,11 @@ impl Process {
         Ok(())
     }
 
+    /// Ends it without giving it a chance.
+    pub(super) async fn kill(mut self) -> anyhow::Result<()> {
+        Ok(self.child.kill().await?)
+    }
+
     /// What the system says of it now.
     pub(super) fn usage(&self) -> anyhow::Result<Usage> {
         let pid = self.child.id().context("the process has ended")?;
@@ -72,6 +77,7 @@ impl Process {
         Ok(Usage {
             resident: field("VmRSS:").unwrap_or_default() * 1024,
             private: field("RssAnon:").unwrap_or_default() * 1024,
+            peak: field("VmHWM:").unwrap_or_default() * 1024,
             cpu_s,
         })
     }
@@ -84,6 +90,8 @@ pub(super) struct Usage {
     pub(super) resident: u64,
     /// The part of it that is its own, in bytes.
     pub(super) private: u64,
+    /// The most it ever was, in bytes.
+    pub(super) peak: u64,
     /// User and system time in seconds.
     pub(super) cpu_s: f64,
 }
