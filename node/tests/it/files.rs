@@ -348,8 +348,10 @@ fn ctrl_c_ends_the_watching_and_not_the_transfer() {
     for part in ["in the background", "transfers watch", "transfers cancel", &id] {
         assert!(said.contains(part), "{said}");
     }
-    let watched = pair.ada.json(&["transfers", "watch", &id]);
-    assert_eq!(watched["transfer"], id.as_str());
+    let watched = pair.ada.run(&["transfers", "watch", &id[..5], "--json"]);
+    assert_eq!(watched.code, Some(0), "{watched:?}");
+    let last = parsed(watched.stdout.lines().last().unwrap());
+    assert_eq!((fields(&last), &last["transfer"]), (COMPLETION.to_vec(), &id.as_str().into()));
     assert_eq!(b3(&pair.ben.home.path().join("inbox/film.bin")), b3(&source));
 }
 

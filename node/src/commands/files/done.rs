@@ -79,7 +79,7 @@ pub(super) fn line(done: &Transfer) -> String {
         None => {}
     }
     if done.resumed_bytes > 0 {
-        line.push_str(&format!(", {} were there already", bytes(done.resumed_bytes)));
+        line.push_str(&format!(", resumed at {}", bytes(done.resumed_bytes)));
     }
     if done.direction == Direction::Receive {
         line.push_str(&places(&done.paths));
@@ -97,8 +97,9 @@ fn places(paths: &[PathBuf]) -> String {
 }
 
 fn mean_rate(done: &Transfer) -> Option<String> {
+    // Both are of all attempts.
     #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
-    let moved = done.bytes.saturating_sub(done.resumed_bytes) as f64;
+    let moved = done.wire_bytes as f64;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate shown")]
     let mean = (done.seconds.0 > 0.0).then(|| (moved / done.seconds.0) as u64);
     mean.filter(|mean| *mean > 0).map(rate)
@@ -133,6 +134,7 @@ mod tests {
     fn a_person_reads_what_how_fast_and_where() {
         let mut done = transfer("00ff10ab00000001");
         done.bytes = 1_200_000_000;
+        done.wire_bytes = 1_200_500_000;
         done.seconds = Seconds(12.3);
         done.path = Some(Path::Direct);
         done.paths = vec!["/home/me/notes.txt".into()];
@@ -147,8 +149,8 @@ mod tests {
         assert_eq!(
             line(&done),
             format!(
-                "sent notes.txt (1.2 GB) to 12D3KooW…{tail} in 12.3 s, 48.8 MB/s, direct, \
-                 600.0 MB were there already"
+                "sent notes.txt (1.2 GB) to 12D3KooW…{tail} in 12.3 s, 97.6 MB/s, direct, \
+                 resumed at 600.0 MB"
             )
         );
     }

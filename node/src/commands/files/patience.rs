@@ -11,6 +11,9 @@ use tokio::time::Instant;
 use super::with;
 use crate::failed::{Exit, Failed};
 
+/// The node gives up on a peer after as long as `--timeout` is by default, and its reason says more.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// Watches how long the other side takes to be reached, and then to answer: each may take as long
 /// as `--timeout` says. Once bytes have flowed the transfer takes what it takes: the node itself
 /// deals with what breaks.
@@ -34,7 +37,7 @@ impl Patience {
             Some((since, _)) if since == state => {}
             _ => {
                 let limit = self.limit.filter(|_| for_them && !self.flowed);
-                self.waiting = limit.map(|limit| (state, now + limit));
+                self.waiting = limit.map(|limit| (state, now + limit + GRACE));
             }
         }
     }
@@ -83,9 +86,9 @@ mod tests {
             patience.waiting.map(|(_, end)| (end - start).as_secs())
         };
         assert_eq!(ends(State::Preparing, 0), None);
-        assert_eq!(ends(State::Connecting, 5), Some(35));
-        assert_eq!(ends(State::Connecting, 9), Some(35));
-        assert_eq!(ends(State::Offered, 20), Some(50));
+        assert_eq!(ends(State::Connecting, 5), Some(36));
+        assert_eq!(ends(State::Connecting, 9), Some(36));
+        assert_eq!(ends(State::Offered, 20), Some(51));
         assert_eq!(ends(State::PausedByPeer, 21), None);
         assert_eq!(ends(State::Running, 22), None);
         assert_eq!(ends(State::Connecting, 60), None);

@@ -161,7 +161,7 @@ async fn list(context: Context<'_>, node: &Node, all: bool) -> Result<(), Failed
         transfers => show::table(transfers),
     })?;
     let asked = transfers.iter().filter(|t| t.state == State::Asked).count();
-    if asked > 0 {
+    if asked > 0 && !context.out.json {
         context.out.note("take what is asked with: peerage transfers accept ID [--into DIR]");
     }
     Ok(())
