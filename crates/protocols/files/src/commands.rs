@@ -170,7 +170,6 @@ impl Behaviour {
         transfer.providers.reset();
         let state = match &transfer.row.side {
             Side::Send { record: None, .. } => State::Preparing,
-            Side::Send { offered: false, .. } => State::Offered,
             _ => State::Connecting,
         };
         let begun = matches!(transfer.row.side, Side::Receive { begun: true, .. });
@@ -382,7 +381,9 @@ impl Behaviour {
                 let seconds = crate::bounds::OFFER_EXPIRY.as_secs();
                 FilesError::Expired { peer, seconds }
             }
-            (Side::Send { .. }, State::Offered, Some(peer), _) => unreachable(peer),
+            (Side::Send { offered: false, .. }, State::Connecting, Some(peer), _) => {
+                unreachable(peer)
+            }
             (Side::Receive { pushed: false, .. }, State::Connecting, _, Some(hash)) => {
                 FilesError::NoProvider { hash }
             }

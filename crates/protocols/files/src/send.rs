@@ -154,7 +154,7 @@ impl Behaviour {
             *record = Some(prepared.record);
         }
         transfer.patience = Some(now + FIRST_CONTACT_TIMEOUT);
-        self.set_state(id, State::Offered, now);
+        self.set_state(id, State::Connecting, now);
         self.step(id, now);
     }
 
@@ -209,8 +209,12 @@ impl Behaviour {
                     *offered = true;
                 }
                 transfer.patience = Some(now + OFFER_EXPIRY);
-                if matches!(answer, Ok(Answer::Accepted)) {
-                    self.on_accepted(id, now);
+                match answer {
+                    Ok(Answer::Accepted) => self.on_accepted(id, now),
+                    _ if transfer.row.state == State::Connecting => {
+                        self.set_state(id, State::Offered, now);
+                    }
+                    _ => {}
                 }
                 self.save(id);
             }
@@ -257,7 +261,7 @@ impl Behaviour {
             *offered = true;
         }
         transfer.patience = None;
-        if transfer.row.state == State::Offered {
+        if matches!(transfer.row.state, State::Offered | State::Connecting) {
             self.set_state(id, State::Running, now);
         }
     }
