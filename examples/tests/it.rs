@@ -179,6 +179,28 @@ async fn the_service_publishes_its_status() {
 }
 
 #[tokio::test]
+async fn what_one_shares_another_gets_by_its_ticket() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let bytes: Vec<u8> = (0..3_000_000_u32).map(|n| n.to_le_bytes()[n as usize % 3]).collect();
+    std::fs::write(from.path().join("numbers"), &bytes).unwrap();
+    let path = from.path().join("numbers").display().to_string();
+
+    let mut sharing = Process::start("send_files", &["share", &path, "--listen", LOOPBACK]);
+    let ticket = sharing.line("peeragefile1").await;
+    let into = to.path().display().to_string();
+    let getting = Process::start("send_files", &["get", &ticket, &into, "--listen", LOOPBACK]);
+    assert_eq!(getting.succeeds().await, [to.path().join("numbers").display().to_string()]);
+    assert_eq!(std::fs::read(to.path().join("numbers")).unwrap(), bytes);
+    sharing.interrupt();
+    sharing.succeeds().await;
+
+    let wrong = Process::start("send_files", &["get", &ticket[..99], &into, "--listen", LOOPBACK]);
+    let (status, _, messages) = wrong.end().await;
+    assert_eq!(status.code(), Some(1));
+    assert!(messages[0].contains("that is no ticket"), "{messages:?}");
+}
+
+#[tokio::test]
 async fn two_chats_talk_in_the_room_and_directly() {
     let common = ["--room", "tea", "--listen", LOOPBACK];
     let mut ada = Process::start("chat", &[&common[..], &["--name", "ada"]].concat());

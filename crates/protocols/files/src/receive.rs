@@ -23,7 +23,7 @@ use crate::{
     behaviour::{Behaviour, Done, Event, Job},
     bounds::{
         CHECKPOINT_BYTES, CHECKPOINT_INTERVAL, FIRST_CONTACT_TIMEOUT, MAX_FETCHING, MAX_RECEIVING,
-        SEARCH_INTERVAL,
+        MAX_STALLS, PROGRESS_TIMEOUT, SEARCH_INTERVAL, SEARCH_TIMEOUT,
     },
     download::{Download, Place, lock},
     providers::State as Standing,
@@ -119,17 +119,41 @@ impl Behaviour {
     }
 
     fn step_receive(&mut self, id: TransferId, now: Instant) {
-        let opened = |t: &&Transfer| !matches!(t.stage, Stage::Closed | Stage::Resolving(_));
-        let open = self.transfers.values().filter(opened).count();
-        let Some(transfer) = self.transfers.get_mut(&id) else { return };
+        let Some(transfer) = self.transfers.get(&id) else { return };
         match &transfer.stage {
             Stage::Closed if transfer.row.content.is_none() => self.resolve(id, now),
-            Stage::Closed if open < MAX_RECEIVING => self.open_place(id, None),
-            Stage::Closed | Stage::Resolving(_) | Stage::Opening | Stage::Finishing => {}
+            Stage::Closed if self.is_reachable(transfer) && self.open_places() < MAX_RECEIVING => {
+                self.open_place(id, None);
+            }
+            Stage::Resolving(_) | Stage::Opening | Stage::Finishing => {}
             Stage::Manifest(download) | Stage::Files(download) if download.is_complete() => {
                 self.on_complete(id, now);
             }
-            Stage::Manifest(_) | Stage::Files(_) => self.fetch_from_all(id, now),
+            Stage::Closed | Stage::Manifest(_) | Stage::Files(_) => self.fetch_from_all(id, now),
+        }
+    }
+
+    /// Places that are open: what [`MAX_RECEIVING`] bounds.
+    fn open_places(&self) -> usize {
+        let opened = |t: &&Transfer| !matches!(t.stage, Stage::Closed | Stage::Resolving(_));
+        self.transfers.values().filter(opened).count()
+    }
+
+    /// Whether it could be fetched from somebody at once.
+    pub(crate) fn is_reachable(&self, transfer: &Transfer) -> bool {
+        transfer.providers.candidates().any(|peer| {
+            let path = self.dialogs.best(&peer);
+            path.is_some_and(|path| self.config.allow_relay || !path.relayed)
+        })
+    }
+
+    /// Opens places for those that wait for one, as far as there is room.
+    pub(crate) fn open_places_that_wait(&mut self, now: Instant) {
+        let room = MAX_RECEIVING.saturating_sub(self.open_places());
+        let waiting = self.transfers.values().filter(|t| t.is_closed() && self.is_reachable(t));
+        let waiting: Vec<_> = waiting.map(|transfer| transfer.id).take(room).collect();
+        for id in waiting {
+            self.step(id, now);
         }
     }
 
@@ -162,7 +186,12 @@ impl Behaviour {
     ) {
         let Some(transfer) = self.transfers.get_mut(&id) else { return };
         transfer.stage = Stage::Closed;
+        let known = transfer.row.content.as_ref().map(|content| content.root);
         match answer {
+            Ok(Answer::Resolved(content)) if known.is_some_and(|root| root != content.root) => {
+                let reason = "what is at the path has changed meanwhile; get it again".to_owned();
+                self.fail(id, FilesError::Broken { peer, reason }, now);
+            }
             Ok(Answer::Resolved(content)) => {
                 if !matches!(transfer.row.side, Side::Receive { rename: Some(_), .. }) {
                     transfer.row.name.clone_from(&content.name);
@@ -234,29 +263,30 @@ impl Behaviour {
             let outcome = std::fs::create_dir_all(&place.into)
                 .map_err(|e| FilesError::Path { path: place.into.clone(), reason: e.to_string() })
                 .and_then(|()| work::open(&place, manifest, &cache, &store));
-            Work::Opened { id, outcome }
+            Work::Opened { place: Box::new(place), outcome }
         });
         self.wake();
     }
 
     pub(crate) fn on_opened(
         &mut self,
-        id: TransferId,
+        place: Destination,
         outcome: Result<Opening, FilesError>,
         now: Instant,
     ) {
-        let Some(transfer) = self.transfers.get_mut(&id) else { return };
-        if !matches!(transfer.stage, Stage::Opening) {
-            return;
+        let id = place.id;
+        let cancelled = |t: &Transfer| t.row.state == State::Cancelled;
+        if self.transfers.get(&id).is_none_or(cancelled) {
+            // Cancelled, and perhaps forgotten, while the worker was at it.
+            drop(outcome);
+            self.discard_place(place, None);
         }
+        let Some(transfer) = self.transfers.get_mut(&id) else { return };
         transfer.stage = Stage::Closed;
-        let under_way = matches!(
-            transfer.row.state,
-            State::Connecting | State::AwaitingDirect | State::Running
-        );
+        let under_way = transfer.is_receiving();
         let traffic = Arc::clone(&transfer.traffic);
         match outcome {
-            Ok(_) if !under_way => return,
+            _ if !under_way => return,
             Ok(Opening::Manifest(plan, collector)) => {
                 let place = Place::Memory(Mutex::new(Some(collector)));
                 transfer.stage = Stage::Manifest(Arc::new(Download::new(plan, place, traffic)));
@@ -270,9 +300,13 @@ impl Behaviour {
             }
             Err(error @ FilesError::Corrupt { .. }) => {
                 self.blame_all(id, &error);
-                return self.fail(id, error, now);
+                return self.fail_for_peer(id, error, now);
             }
-            Err(error) => return self.fail(id, error, now),
+            Err(error) => return self.fail_for_peer(id, error, now),
+        }
+        if let Some(until) = &mut transfer.patience {
+            // It may have waited for room until now.
+            *until = now + FIRST_CONTACT_TIMEOUT;
         }
         self.tell_state(id, now);
         self.step(id, now);
@@ -317,12 +351,19 @@ impl Behaviour {
     fn exhausted(&mut self, id: TransferId, now: Instant) {
         let Some(transfer) = self.transfers.get_mut(&id) else { return };
         let Some(hash) = transfer.row.content.as_ref().map(|content| content.root) else { return };
+        // Somebody else may be found yet.
+        let found_by = transfer.searched.map(|at| at + SEARCH_TIMEOUT).filter(|at| *at > now);
+        if let Some(at) = found_by {
+            transfer.retry_at = Some(at);
+            return self.set_state(id, State::Connecting, now);
+        }
         let error = match transfer.row.error.take() {
             Some(error) => error,
-            None if transfer.patience.is_some_and(|until| until > now) => return,
-            None => FilesError::NoProvider { hash },
+            None if transfer.providers.has_liar() => FilesError::Corrupt { hash },
+            // It has begun, or patience will end.
+            None => return self.set_state(id, State::Connecting, now),
         };
-        self.fail(id, error, now);
+        self.fail_for_peer(id, error, now);
     }
 
     fn fetch_from(&mut self, id: TransferId, peer: PeerId, path: Path) {
@@ -346,10 +387,10 @@ impl Behaviour {
             have: download.done_bytes(),
         };
         self.next_token += 1;
-        let provider = self.next_token;
+        let (provider, round_trip) = (self.next_token, path.rtt.unwrap_or_default());
         let open = Open::new(peer, self.protocol.clone());
         let dialog = self.dialogs.open(open, move |stream| async move {
-            Done::Fetched(fetch(stream, request, download, provider).await)
+            Done::Fetched(fetch(stream, request, download, provider, round_trip).await)
         });
         self.jobs.insert(dialog, Job::Fetch(id));
         transfer.path = Some(shown_path(path));
@@ -378,7 +419,12 @@ impl Behaviour {
             Side::Receive { pushed: true, .. } | Side::Receive { published: Some(_), .. }
         );
         let Some(hash) = transfer.row.content.as_ref().map(|content| content.root) else { return };
-        if due && !named {
+        if named {
+            return;
+        }
+        let next = if due { now } else { transfer.searched.unwrap_or(now) } + SEARCH_INTERVAL;
+        transfer.retry_at = Some(transfer.retry_at.map_or(next, |at| at.min(next)));
+        if due {
             transfer.searched = Some(now);
             self.emit(Event::NeedProviders { hash });
         }
@@ -440,6 +486,14 @@ impl Behaviour {
                 provider.state = Standing::Out;
                 transfer.row.error = Some(FilesError::Unsupported { peer });
             }
+            Err(DialogError::Stalled) => {
+                provider.on_failure(now);
+                if provider.failures >= MAX_STALLS {
+                    provider.state = Standing::Out;
+                    let seconds = PROGRESS_TIMEOUT.as_secs();
+                    transfer.row.error = Some(FilesError::TimedOut { peer, seconds });
+                }
+            }
             Err(_) => provider.on_failure(now),
         }
         self.step(id, now);
@@ -449,11 +503,19 @@ impl Behaviour {
         let Some(transfer) = self.transfers.get_mut(&id) else { return };
         let hash = transfer.row.content.as_ref().map(|content| content.root);
         let pushed = transfer.is_pushed();
+        let published = matches!(transfer.row.side, Side::Receive { published: Some(_), .. });
+        let ask_again = published && !transfer.asked_again;
         let Some(provider) = transfer.providers.get(&peer) else { return };
         match (error, hash) {
             (SessionError::Refused(Refusal::Paused), _) if pushed => {
                 provider.state = Standing::Idle;
                 return self.pause_for_peer(id, now);
+            }
+            (SessionError::Refused(Refusal::NotFound), _) if ask_again => {
+                // It has forgotten what it told us, as after a restart.
+                transfer.asked_again = true;
+                self.park(id, now);
+                return self.resolve(id, now);
             }
             (SessionError::Refused(Refusal::NotFound), Some(hash)) => {
                 provider.state = Standing::Out;
@@ -465,7 +527,7 @@ impl Behaviour {
                 transfer.row.error = Some(FilesError::Broken { peer, reason });
             }
             (error, Some(hash)) if error.is_misbehaviour() => {
-                provider.state = Standing::Out;
+                provider.state = Standing::Lied;
                 transfer.row.error = Some(FilesError::Corrupt { hash });
             }
             _ => provider.on_failure(now),
@@ -492,11 +554,14 @@ impl Behaviour {
         let Some(transfer) = self.transfers.get_mut(&id) else { return };
         match mem::replace(&mut transfer.stage, Stage::Finishing) {
             Stage::Manifest(download) => {
+                self.counts.corrupt += download.corrupt_bytes();
                 transfer.stage = Stage::Closed;
                 self.open_place(id, collected(&download));
             }
             Stage::Files(download) => {
+                self.counts.corrupt += download.corrupt_bytes();
                 let into = place.map(|place| place.into).unwrap_or_default();
+                transfer.row.done_bytes = download.done_bytes();
                 transfer.settle(now);
                 self.work.spawn_blocking(move || Work::Finished {
                     id,
@@ -586,6 +651,8 @@ impl Behaviour {
         let Some(transfer) = self.transfers.get_mut(&id) else { return };
         transfer.checkpoint.running = false;
         match outcome {
+            // Its pieces are at their destination, or removed.
+            Ok(_) if matches!(transfer.row.state, State::Done | State::Cancelled) => {}
             Ok(bits) => {
                 transfer.checkpoint.bytes = bytes;
                 transfer.settle(now);
@@ -603,24 +670,42 @@ impl Behaviour {
         self.checkpoint(id, true, now);
         self.end_fetching(id);
         self.cut_off(|served| *served == Some(id));
+        self.close_place(id, now);
         let Some(transfer) = self.transfers.get_mut(&id) else { return };
-        transfer.settle(now);
         transfer.since = None;
         transfer.serving.clear();
-        if let Stage::Resolving(dialog) = transfer.stage {
-            self.jobs.remove(&dialog);
-            self.dialogs.cancel(dialog);
-        }
-        if !matches!(transfer.stage, Stage::Finishing)
-            && let Stage::Files(download) = mem::replace(&mut transfer.stage, Stage::Closed)
-        {
-            transfer.former = Some(download);
-        }
         transfer.providers.reset();
         if let Some(progress) = transfer.hashing.take() {
             progress.cancel();
         }
         self.save(id);
+    }
+
+    /// Makes room for others while nobody is there to fetch from.
+    fn park(&mut self, id: TransferId, now: Instant) {
+        self.checkpoint(id, true, now);
+        self.end_fetching(id);
+        self.close_place(id, now);
+        self.wake();
+    }
+
+    fn close_place(&mut self, id: TransferId, now: Instant) {
+        let Some(transfer) = self.transfers.get_mut(&id) else { return };
+        transfer.settle(now);
+        match mem::replace(&mut transfer.stage, Stage::Closed) {
+            Stage::Closed => {}
+            Stage::Resolving(dialog) => {
+                self.jobs.remove(&dialog);
+                self.dialogs.cancel(dialog);
+            }
+            Stage::Manifest(download) => self.counts.corrupt += download.corrupt_bytes(),
+            Stage::Files(download) => {
+                self.counts.corrupt += download.corrupt_bytes();
+                transfer.former = Some(download);
+            }
+            // A worker is at it; what it brings is looked at then.
+            busy @ (Stage::Opening | Stage::Finishing) => transfer.stage = busy,
+        }
     }
 
     fn end_fetching(&mut self, id: TransferId) {
@@ -650,16 +735,31 @@ impl Behaviour {
         let concerned: Vec<_> = self.transfers.keys().copied().collect();
         for id in concerned {
             let Some(transfer) = self.transfers.get_mut(&id) else { continue };
-            if transfer.row.peer == Some(peer) || transfer.providers.get(&peer).is_some() {
-                self.step(id, now);
+            if transfer.row.peer != Some(peer) && transfer.providers.get(&peer).is_none() {
+                continue;
             }
+            let open = transfer.download().is_some_and(|download| !download.is_complete());
+            if open && self.transfers.get(&id).is_some_and(|t| !self.is_reachable(t)) {
+                self.park(id, now);
+            }
+            self.step(id, now);
         }
     }
 
     /// Removes what was received so far, once nobody writes to it.
     pub(crate) fn discard(&mut self, id: TransferId) {
         let Some(place) = self.place(id) else { return };
-        let former = self.transfers.get_mut(&id).and_then(|transfer| transfer.former.take());
+        let Some(transfer) = self.transfers.get_mut(&id) else { return };
+        if matches!(transfer.stage, Stage::Opening) {
+            // Its worker may be about to make what is to be removed.
+            return;
+        }
+        let former = transfer.former.take();
+        self.discard_place(place, former);
+    }
+
+    fn discard_place(&mut self, place: Destination, former: Option<Arc<Download>>) {
+        let id = place.id;
         drop(self.store.transfers().remove(vec![(RowKind::Pieces, id)]));
         self.work.spawn_blocking(move || {
             former.inspect(|former| former.close());

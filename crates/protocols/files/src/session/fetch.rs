@@ -21,8 +21,9 @@ use crate::{
 const MIN_AHEAD: usize = 3;
 /// And at most: 64 MiB of a path with a long round trip, in the buffers of the network.
 const MAX_AHEAD: usize = 64;
-/// Pieces that are verified and written at a time: 2 × 1 MiB, and one is being read.
-const MAX_WRITES: usize = 2;
+/// Pieces of one provider that are verified and written at a time, while the next is read. Two on
+/// one file would only wait for each other: the file system writes one at a time.
+const MAX_WRITES: usize = 1;
 /// How long a provider that has nothing to do waits for something.
 const IDLE: Duration = Duration::from_secs(10);
 /// How often one looks whether others have owed a piece for too long.
@@ -39,7 +40,8 @@ pub(crate) enum Fetched {
     Useless,
 }
 
-/// Fetches from one provider whatever the download gives it to fetch.
+/// Fetches from one provider whatever the download gives it to fetch. `round_trip` is that of the
+/// path, zero if it is not known.
 ///
 /// Dropping the future frees what was asked for; pieces that are being written are still kept.
 pub(crate) async fn fetch<S: AsyncRead + AsyncWrite + Unpin>(
@@ -47,8 +49,8 @@ pub(crate) async fn fetch<S: AsyncRead + AsyncWrite + Unpin>(
     opening: Request,
     download: Arc<Download>,
     provider: Provider,
+    round_trip: Duration,
 ) -> Result<Fetched, SessionError> {
-    let asked = Instant::now();
     say(&mut stream, &opening).await?;
     match hear(&mut stream).await? {
         Answer::Open => {}
@@ -58,7 +60,7 @@ pub(crate) async fn fetch<S: AsyncRead + AsyncWrite + Unpin>(
     let fetching = Fetching {
         download: Arc::clone(&download),
         provider,
-        round_trip: asked.elapsed(),
+        round_trip,
         owed: VecDeque::new(),
         writes: JoinSet::new(),
         spare: Vec::new(),
