@@ -3,10 +3,11 @@
 //! The targets are in `fuzz/`, a workspace of its own: `cargo +nightly fuzz run exchange_frames`
 //! in the folder of this crate. What they found is in `fuzz/corpus`, which the tests run again.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use crate::{
     exchange::{self, Frame},
+    files::manifest::{Manifest, ManifestBuilder},
     link,
 };
 
@@ -69,4 +70,22 @@ pub fn link_request(bytes: &[u8]) {
     if let Ok(request) = link::Request::decode(header) {
         assert_eq!(request.encode(), *header, "{request:?} encodes differently");
     }
+}
+
+/// [`Manifest::decode`] neither panics nor accepts bytes that encode differently, and its entries are
+/// found by number as they are in order.
+///
+/// # Panics
+/// When it does, or they are not.
+pub fn files_manifest(bytes: &[u8]) {
+    let Ok(manifest) = Manifest::decode(Bytes::copy_from_slice(bytes)) else { return };
+    let mut builder = ManifestBuilder::new(manifest.name()).expect("the name was accepted");
+    for (number, entry) in (0..).zip(manifest.entries()) {
+        assert_eq!(manifest.entry(number), Some(entry), "by number");
+        builder.push(entry).expect("the entry was accepted");
+    }
+    assert_eq!(builder.pushed().entries, manifest.len(), "{manifest:?} lost entries");
+    let again = builder.finish();
+    assert_eq!(again.bytes(), bytes, "{manifest:?} encodes differently");
+    assert_eq!(again.root(), manifest.root(), "{manifest:?} has another root");
 }

@@ -155,3 +155,25 @@ impl From<WriteError> for SinkError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_say_what_to_do() {
+        for (errno, remedy) in [
+            (13, "change its permissions"),
+            (30, "choose another directory"),
+            (28, "make space"),
+            (122, "make space"),
+            (5, "cannot be written"),
+        ] {
+            let error = || io::Error::from_raw_os_error(errno);
+            let sink = SinkError::at("/some/where", error()).to_string();
+            assert!(sink.contains(remedy) && sink.contains("/some/where"), "{sink}");
+            let write = WriteError::at("/some/where", error()).to_string();
+            assert!(write.contains("/some/where"), "{write}");
+        }
+    }
+}

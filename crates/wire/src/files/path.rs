@@ -399,7 +399,7 @@ mod tests {
         let deepest = vec!["d"; MAX_COMPONENTS].join("/");
         assert_eq!(RelPath::parse(&deepest).unwrap().as_ref().depth(), MAX_COMPONENTS);
         assert_eq!(fault(&(deepest + "/d")), PathFault::Deep);
-        let long = vec!["x".repeat(240); 17].join("/");
+        let long = vec!["x".repeat(240); 18].join("/");
         assert!(RelPath::parse(&long[..MAX_PATH_BYTES]).is_ok());
         assert_eq!(fault(&long[..=MAX_PATH_BYTES]), PathFault::Long);
         assert_eq!(RelPath::parse_name("a/b").unwrap_err().fault, PathFault::Many);

@@ -4,6 +4,7 @@
 
 mod exchange;
 mod files_frames;
+mod files_manifest;
 mod link;
 #[path = "../../fuzz/replay.rs"]
 mod replay;
