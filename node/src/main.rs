@@ -94,6 +94,7 @@ fn threads(command: &Client) -> usize {
 }
 
 fn block_on(threads: usize, work: impl Future<Output = Result<(), Failed>>) -> Result<(), Failed> {
+    memory::limit_heaps(threads);
     // One thread saves the wake-ups between two, which cost more than a second one brings.
     let runtime: Runtime = match threads {
         0 | 1 => Builder::new_current_thread().enable_all().build()?,

@@ -1,8 +1,10 @@
-//! Gives memory back to the system after many peers have left.
+//! Keeps what the allocator holds small, and gives memory back after many peers have left.
 //!
 //! glibc keeps what was freed between blocks that are still in use; a hub that lost its peers would
 //! stay as large as it ever was. Other allocators return it by themselves but cost every idle node
-//! 12 MB and more, so glibc is asked to, once the peers have gone and it is quiet.
+//! 12 MB and more, so glibc is asked to, once the peers have gone and it is quiet. It is also told
+//! before the first thread starts not to keep a heap for each of them: the workers that move pieces of
+//! files would hold some megabytes each.
 
 use std::time::Duration;
 
@@ -15,6 +17,28 @@ const MIN_LEFT: u32 = 16;
 const MANY_LEFT: u32 = 256;
 /// No peer came or went for so long: it is quiet.
 const QUIET: Duration = Duration::from_secs(5);
+
+/// Buffers from this size on are mapped by themselves and go back as soon as they are freed. Pieces of
+/// files, of 1 MiB, are; they are used again while a transfer runs.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const MIN_MAPPED_BYTES: libc::c_int = 256 * 1024;
+
+/// To be called before there are other threads: as many heaps as threads of the runtime, and large
+/// buffers outside of them.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[expect(unsafe_code, reason = "there is no safe way to ask for it")]
+pub(crate) fn limit_heaps(threads: usize) {
+    let heaps = libc::c_int::try_from(threads.max(1)).unwrap_or(libc::c_int::MAX);
+    for (what, value) in [(libc::M_ARENA_MAX, heaps), (libc::M_MMAP_THRESHOLD, MIN_MAPPED_BYTES)] {
+        // SAFETY: mallopt may be called at any time; these options take any positive number.
+        if unsafe { libc::mallopt(what, value) } == 0 {
+            tracing::debug!(what, value, "the allocator does not take an option");
+        }
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub(crate) fn limit_heaps(_: usize) {}
 
 /// Follows who leaves until the node stops.
 pub(crate) async fn follow(node: Node) {
