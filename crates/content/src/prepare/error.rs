@@ -52,7 +52,7 @@ pub enum PrepareError {
         /// The limit.
         source: peerage_wire::files::manifest::ManifestError,
     },
-    /// [`Progress::cancel`] was called.
+    /// [`crate::Progress::cancel`] was called.
     #[error("sharing was cancelled")]
     Cancelled,
     /// The cache cannot be written.

@@ -22,9 +22,9 @@
 //! form; a varint is one of the zigzag form `(n << 1) ^ (n >> 63)`. Times are of the last change, since
 //! 1970 UTC. The root of an empty file is the hash of nothing.
 //!
-//! Paths are [`RelPath`]s in strictly ascending order, component by component, and the directory of
+//! Paths are [`RelPath`](super::path::RelPath)s in strictly ascending order, component by component, and the directory of
 //! every entry is an entry itself. The target of a link is any number of `..`, then components of a
-//! [`RelPath`]; it stays within the tree, in a bundle within the item it is in.
+//! such a path; it stays within the tree, in a bundle within the item it is in.
 
 mod build;
 mod decode;
