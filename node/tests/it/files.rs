@@ -237,6 +237,8 @@ fn a_ticket_brings_a_folder_with_all_that_is_in_it() {
     std::fs::set_permissions(photos.join("run.sh"), std::fs::Permissions::from_mode(0o755))
         .unwrap();
     std::os::unix::fs::symlink("/etc/passwd", photos.join("link")).unwrap();
+    let told = pair.ada.run(&["share", "photos"]).stderr;
+    assert!(told.contains("skipped 1:") && told.contains("photos/link"), "{told}");
     let shared = pair.ada.json(&["share", "photos/"]);
     assert_eq!((&shared["files"], &shared["bytes"]), (&4.into(), &300_029.into()));
     let ticket = shared["ticket"].as_str().unwrap();

@@ -206,6 +206,12 @@ pub struct Share {
     pub served_bytes: u64,
     /// When it was shared.
     pub created_ms: UnixMillis,
+    /// What of a directory is not in it, at most 100; told by `files.share` and not kept.
+    #[serde(default)]
+    pub skipped: Vec<Skipped>,
+    /// How many were skipped; told by `files.share` and not kept.
+    #[serde(default)]
+    pub skipped_count: u64,
 }
 
 /// What is shared.

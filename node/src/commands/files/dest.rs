@@ -1,6 +1,6 @@
 //! Where fetched content goes.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use peerage_api::files::FilesError;
 
@@ -23,24 +23,39 @@ impl Dest {
         }
         let path = std::path::absolute(given).map_err(|error| bad(given, &error))?;
         if path.is_dir() {
-            return Ok(Self { into: path, name: None });
+            return Ok(Self { into: plain(path)?, name: None });
         }
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-            return Err(bad(given, &"no such folder; create it first"));
+            return Err(no_folder(given));
         };
         if !parent.is_dir() {
-            return Err(bad(parent, &"no such folder; create it first"));
+            return Err(no_folder(parent));
         }
         let name = name.to_str().ok_or_else(|| bad(given, &"the name is not UTF-8 text"))?;
-        Ok(Self { into: parent.to_owned(), name: Some(name.to_owned()) })
+        Ok(Self { into: plain(parent.to_owned())?, name: Some(name.to_owned()) })
     }
 
     /// A folder that must exist.
     pub(super) fn folder(given: &Path) -> Result<PathBuf, FilesError> {
         match Self::of(given)? {
             Self { into, name: None } => Ok(into),
-            Self { name: Some(_), .. } => Err(bad(given, &"no such folder; create it first")),
+            Self { name: Some(_), .. } => Err(no_folder(given)),
         }
+    }
+}
+
+fn no_folder(path: &Path) -> FilesError {
+    match path.exists() {
+        true => bad(path, &"is not a folder"),
+        false => bad(path, &"no such folder; create it first"),
+    }
+}
+
+/// Without `..`, which would stay in what is shown.
+fn plain(folder: PathBuf) -> Result<PathBuf, FilesError> {
+    match folder.components().any(|part| part == Component::ParentDir) {
+        true => folder.canonicalize().map_err(|error| bad(&folder, &error)),
+        false => Ok(folder),
     }
 }
 
@@ -60,10 +75,16 @@ mod tests {
         assert!(!dir.join("new").exists());
         let made = Dest::of(&dir.join("made/here/")).unwrap();
         assert_eq!((made.into.is_dir(), made.name), (true, None));
-        for missing in ["nowhere/new", "taken/new", "nowhere/.."] {
-            let error = Dest::of(&dir.join(missing)).unwrap_err().to_string();
-            assert!(error.contains("create it first"), "{error}");
+        for (wrong, problem) in [
+            ("nowhere/new", "create it first"),
+            ("nowhere/..", "create it first"),
+            ("taken/new", "is not a folder"),
+        ] {
+            let error = Dest::of(&dir.join(wrong)).unwrap_err().to_string();
+            assert!(error.contains(problem), "{error}");
         }
+        let above = Dest::of(&dir.join("made/../x")).unwrap().into;
+        assert_eq!(above, dir.canonicalize().unwrap());
         let here = Dest::of(Path::new(".")).unwrap();
         assert_eq!(here, Dest { into: std::env::current_dir().unwrap(), name: None });
     }

@@ -116,9 +116,8 @@ pub(super) fn failure(over: &Transfer) -> Option<Failed> {
     };
     let said = over.error.as_ref().is_some_and(|e| e.to_string().contains("transfers resume"));
     let failed = match over.state {
-        State::Failed if !said => {
-            failed.advise(&format!("try again with `peerage transfers resume {id}`"))
-        }
+        State::Failed if said => failed.advise(&format!("its id is {id}")),
+        State::Failed => failed.advise(&format!("try again with `peerage transfers resume {id}`")),
         _ => failed,
     };
     Some(failed.about("transfer", id.to_string()))

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use peerage_api::files::{self, Files, MAX_PATHS, Shared};
 use serde::Serialize;
 
-use super::{super::Context, count, follow::Follow, new_id, paths, qr};
+use super::{super::Context, count, done, follow::Follow, new_id, paths, qr};
 use crate::{
     failed::{Exit, Failed},
     output::{bytes, printable},
@@ -82,6 +82,7 @@ fn print(context: Context<'_>, share: &files::Share, draw: bool) -> Result<(), F
     let (name, size_text) = (printable(&share.name), bytes(*size));
     context.out.note(format_args!("sharing {name} ({}, {size_text})", count(*files)));
     context.out.note(format_args!("BLAKE3 {hash}"));
+    done::skipped(context, &share.skipped, share.skipped_count);
     context.out.note("get it with: peerage get TICKET");
     let shape = Ticket { ticket, hash: hash.to_string(), bytes: *size, files: *files };
     context.out.result(&shape, |shape| shape.ticket.to_owned())

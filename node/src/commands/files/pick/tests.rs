@@ -49,6 +49,8 @@ fn a_share_is_meant_by_id_prefix_name_hash_or_ticket() {
         paths: vec![],
         served_bytes: 0,
         created_ms: UnixMillis(0),
+        skipped: vec![],
+        skipped_count: 0,
     };
     let known = [
         share("00ff10ab00000001", "photos", 1),
