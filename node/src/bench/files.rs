@@ -62,7 +62,7 @@ async fn measure(context: &Context<'_>, plan: &Plan) -> anyhow::Result<Vec<Row>>
     let file = home.join("file.bin");
     random_file(&file, plan.megabytes << 20)?;
     let mut rows = Vec::new();
-    let mut of = [Vec::new(), Vec::new(), Vec::new()];
+    let mut of = [Vec::new(), Vec::new(), Vec::new(), Vec::new()];
     for round in 1..=plan.rounds {
         for (listen, rows) in [TCP, QUIC].into_iter().zip(&mut of) {
             note(&format!("one file over {listen}, round {round} of {}", plan.rounds));
@@ -72,6 +72,8 @@ async fn measure(context: &Context<'_>, plan: &Plan) -> anyhow::Result<Vec<Row>>
             note(&format!("the same with sendme, round {round} of {}", plan.rounds));
             of[2].push(rival::one_file(home, &file).await?);
         }
+        note(&format!("copied on this machine, round {round} of {}", plan.rounds));
+        of[3].push(copied(home, &file)?);
     }
     rows.extend(of.into_iter().filter_map(median));
     note("many small files");
@@ -119,6 +121,26 @@ async fn one_file(home: &Path, listen: &str, file: &Path) -> anyhow::Result<Row>
     let work = format!("{} over {transport}", output::bytes(received.bytes));
     end([sender, receiver]).await?;
     Ok(row(work, received.bytes, seconds, Some((before, after))))
+}
+
+/// What the disk and the page cache alone take: the same file, copied and synced by one thread.
+fn copied(home: &Path, file: &Path) -> anyhow::Result<Row> {
+    use std::io::{Read as _, Write as _};
+    let target = fresh(home, "copy")?.join("file.bin");
+    let begin = Instant::now();
+    let (mut from, mut to) = (fs::File::open(file)?, fs::File::create(&target)?);
+    let mut block = vec![0; 1 << 20];
+    loop {
+        match from.read(&mut block)? {
+            0 => break,
+            read => to.write_all(&block[..read])?,
+        }
+    }
+    to.sync_all()?;
+    let seconds = begin.elapsed().as_secs_f64();
+    let bytes = fs::metadata(&target)?.len();
+    fs::remove_file(target)?;
+    Ok(row("the same copied on this machine".to_owned(), bytes, seconds, None))
 }
 
 async fn end(daemons: impl IntoIterator<Item = Daemon>) -> anyhow::Result<()> {
