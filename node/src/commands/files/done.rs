@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use peerage_api::{
-    files::{Direction, Path, Seconds, Skipped, State, Transfer},
+    Failure,
+    files::{Direction, FilesError, Path, Seconds, Skipped, State, Transfer},
     types::{ContentHash, TransferId},
 };
 use serde::Serialize;
@@ -115,17 +116,19 @@ pub(super) fn failure(over: &Transfer) -> Option<Failed> {
         (None, state) => Failed::new(Exit::Failed, state.as_str(), format!("{id} is {state}")),
     };
     let said = over.error.as_ref().is_some_and(|e| e.to_string().contains("transfers resume"));
-    let failed = match over.state {
-        State::Failed if said => failed.advise(&format!("its id is {id}")),
-        State::Failed => failed.advise(&format!("try again with `peerage transfers resume {id}`")),
-        _ => failed,
+    let worth =
+        over.state == State::Failed && over.error.as_ref().is_some_and(FilesError::is_retryable);
+    let failed = match (worth, said) {
+        (true, true) => failed.advise(&format!("its id is {id}")),
+        (true, false) => failed.advise(&format!("try again with `peerage transfers resume {id}`")),
+        (false, _) => failed,
     };
     Some(failed.about("transfer", id.to_string()))
 }
 
 #[cfg(test)]
 mod tests {
-    use peerage_api::{files::FilesError, types::PeerId};
+    use peerage_api::types::PeerId;
 
     use super::{super::show::tests::transfer, *};
 
@@ -173,6 +176,12 @@ mod tests {
                 Some(FilesError::Broken { peer, reason: "reset".into() }),
                 Exit::Failed,
                 true,
+            ),
+            (
+                State::Failed,
+                Some(FilesError::NotThere { peer, hash: ContentHash([1; 32]) }),
+                Exit::Failed,
+                false,
             ),
             (State::Failed, Some(FilesError::Expired { peer, seconds: 5 }), Exit::TimedOut, true),
         ] {
