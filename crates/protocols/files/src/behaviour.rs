@@ -24,7 +24,7 @@ use peerage_api::{
 use peerage_content::Cache;
 use peerage_dialog::{self as dialog, DialogError, DialogId, Dialogs, Handler};
 use peerage_store::{RowKind, Store, TransfersSnapshot};
-use peerage_types::{ContentHash, Network, TransferId};
+use peerage_types::{ContentHash, Network, TransferId, UnixMillis};
 use peerage_wire::files::{Answer, protocol};
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -33,12 +33,15 @@ use tokio::{
 };
 
 use crate::{
-    bounds::{MAX_HASHING, MAX_KNOCKS, MAX_SERVING, MAX_STREAMS_PER_PEER, PROGRESS_TIMEOUT},
+    bounds::{
+        FIRST_CONTACT_TIMEOUT, MAX_HASHING, MAX_KNOCKS, MAX_SERVING, MAX_STREAMS_PER_PEER,
+        OFFER_EXPIRY, PROGRESS_TIMEOUT,
+    },
     inbound::Knock,
     session::{Fetched, SessionError},
     shares::{Grant, ShareRow},
     traffic::Traffic,
-    transfer::{Row, Transfer},
+    transfer::{Row, Side, Transfer},
     work::{Library, Work},
 };
 
@@ -248,11 +251,22 @@ impl Behaviour {
         if matches!(row.state, State::Running | State::AwaitingDirect) {
             row.state = State::Connecting;
         }
+        let age = UnixMillis::now().0.saturating_sub(row.started.0);
+        let answered_by = now + OFFER_EXPIRY.saturating_sub(Duration::from_millis(age));
         let whole = match row.side {
-            crate::transfer::Side::Send { .. } => &self.sent,
-            crate::transfer::Side::Receive { .. } => &self.received,
+            Side::Send { .. } => &self.sent,
+            Side::Receive { .. } => &self.received,
         };
-        let transfer = Transfer::new(id, row, Arc::clone(whole), now);
+        let mut transfer = Transfer::new(id, row, Arc::clone(whole), now);
+        transfer.patience = match (transfer.row.state, &transfer.row.side) {
+            (State::Asked | State::Offered, _) => Some(answered_by),
+            (State::Connecting, Side::Receive { begun: false, .. }) => {
+                Some(now + FIRST_CONTACT_TIMEOUT)
+            }
+            _ => None,
+        };
+        // Nobody else makes it go on.
+        transfer.retry_at = (!transfer.row.state.is_over()).then_some(now);
         self.transfers.insert(id, transfer);
     }
 
@@ -365,7 +379,7 @@ impl Behaviour {
         transfer.row.state = state;
         transfer.since = (state == State::Running).then_some(now);
         if state.is_over() {
-            transfer.row.finished = Some(peerage_types::UnixMillis::now());
+            transfer.row.finished = Some(UnixMillis::now());
             transfer.rate = crate::rate::Rate::new(now);
             match state {
                 State::Done => self.counts.done += 1,
@@ -500,6 +514,10 @@ impl Behaviour {
 
     fn poll_all(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let mut moved = false;
+        if self.last_tick.is_none() && self.timer.is_none() {
+            // What was restored goes on.
+            self.wake();
+        }
         while let Poll::Ready(Some((peer, outcome))) = self.connecting.poll_next_unpin(cx) {
             self.on_connect_outcome(peer, &outcome, now);
             moved = true;
@@ -522,6 +540,8 @@ impl Behaviour {
             self.on_time(now);
             let next = self.deadline(now);
             self.timer = next.map(|at| Box::pin(sleep_until(at.into())));
+            // An empty set of workers keeps no waker: those that were started are looked at once.
+            moved = true;
         }
         moved
     }

@@ -44,3 +44,7 @@ pub(crate) const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
 pub(crate) const CHECKPOINT_BYTES: u64 = 128 << 20;
 /// How often more providers are looked for.
 pub(crate) const SEARCH_INTERVAL: Duration = Duration::from_secs(60);
+/// How long a search may take to bring somebody before the known providers' failure is believed.
+pub(crate) const SEARCH_TIMEOUT: Duration = Duration::from_secs(3);
+/// Times in a row that a provider may stop in the middle before it is given up.
+pub(crate) const MAX_STALLS: u32 = 3;

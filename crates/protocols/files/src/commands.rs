@@ -19,7 +19,7 @@ use crate::{
     behaviour::{Behaviour, Done, Job},
     bounds::{FIRST_CONTACT_TIMEOUT, MAX_FEEDS, PROGRESS_INTERVAL},
     session::ask as ask_peer,
-    transfer::{Side, Stage},
+    transfer::{Side, Stage, Transfer},
     work::Work,
 };
 
@@ -184,11 +184,20 @@ impl Behaviour {
         if let Err(error) = self.may(id, "be cancelled", may) {
             return ask.reply(Err(error));
         }
+        if self.is_finishing(id) {
+            let (transfer, state) = (id, State::Running);
+            let action = "be cancelled: all of it is there".to_owned();
+            return ask.reply(Err(FilesError::WrongState { transfer, state, action }));
+        }
         let asked = self.transfers.get(&id).is_some_and(|t| t.row.state == State::Asked);
         self.news(id, if asked { News::Rejected("declined".into()) } else { News::Cancelled });
         self.end(id, Who::Us, now);
         self.tell_peer(id, now);
         ask.reply(self.shown(id, now));
+    }
+
+    fn is_finishing(&self, id: TransferId) -> bool {
+        self.transfers.get(&id).is_some_and(|t| matches!(t.stage, Stage::Finishing))
     }
 
     fn end(&mut self, id: TransferId, by: Who, now: Instant) {
@@ -235,6 +244,7 @@ impl Behaviour {
         if transfer.talking.is_some() || !self.dialogs.is_connected(&peer) || self.stopping {
             return;
         }
+        transfer.telling = Some(news.clone());
         let open = Dial::new(peer, self.protocol.clone());
         let dialog = self.dialogs.open(open, move |stream| async move {
             let request = Request::Tell { transfer: id, news };
@@ -253,10 +263,15 @@ impl Behaviour {
     ) {
         let Some(transfer) = self.transfers.get_mut(&id) else { return };
         transfer.talking = None;
+        let told = transfer.telling.take();
         match outcome {
             Ok(Done::Asked(Ok(Answer::Noted | Answer::Refused(Refusal::NotFound)))) => {
-                transfer.row.untold = None;
+                if transfer.row.untold == told {
+                    transfer.row.untold = None;
+                }
                 self.save(id);
+                // There may be newer news.
+                self.tell_peer(id, now);
             }
             // With the next connection, or the next step.
             other => {
@@ -276,13 +291,17 @@ impl Behaviour {
 
     pub(crate) fn resume_for_peer(&mut self, id: TransferId, now: Instant) {
         let Some(transfer) = self.transfers.get(&id) else { return };
-        if transfer.row.state == State::PausedByPeer {
+        // What failed on one side is tried again when either side says so.
+        if matches!(transfer.row.state, State::PausedByPeer | State::Failed) {
             self.restart(id, now);
         }
     }
 
+    /// Too late once everything is there.
     pub(crate) fn cancel_for_peer(&mut self, id: TransferId, now: Instant) {
-        self.end(id, Who::Them, now);
+        if !self.is_finishing(id) {
+            self.end(id, Who::Them, now);
+        }
     }
 
     pub(crate) fn on_broken_there(
@@ -299,7 +318,7 @@ impl Behaviour {
         match work {
             Work::Prepared { id, outcome } => self.on_prepared(id, outcome, now),
             Work::Shared { ask, outcome } => self.on_shared(ask, outcome),
-            Work::Opened { id, outcome } => self.on_opened(id, outcome, now),
+            Work::Opened { place, outcome } => self.on_opened(*place, outcome, now),
             Work::Checkpointed { id, bytes, outcome } => {
                 self.on_checkpointed(id, bytes, outcome, now);
             }
@@ -328,6 +347,8 @@ impl Behaviour {
         for id in all {
             self.on_time_of(id, tick, now);
         }
+        self.open_places_that_wait(now);
+        self.prepare_what_waits();
     }
 
     fn on_time_of(&mut self, id: TransferId, tick: bool, now: Instant) {
@@ -351,6 +372,8 @@ impl Behaviour {
                     *begun = true;
                 }
                 transfer.failures = 0;
+                transfer.asked_again = false;
+                transfer.providers.on_progress();
             }
             let event = transfer.progress();
             self.tell(id, &event);
@@ -361,7 +384,7 @@ impl Behaviour {
             return self.on_out_of_patience(id, now);
         }
         let retry = transfer.retry_at.is_some_and(|at| at <= now);
-        let provider = transfer.providers.next_due().is_some_and(|at| at <= now);
+        let provider = transfer.provider_due().is_some_and(|at| at <= now);
         if retry {
             transfer.retry_at = None;
         }
@@ -372,6 +395,10 @@ impl Behaviour {
 
     /// Nobody answered in time.
     fn on_out_of_patience(&mut self, id: TransferId, now: Instant) {
+        let waits = |transfer: &Transfer| transfer.is_closed() && self.is_reachable(transfer);
+        if self.transfers.get(&id).is_some_and(waits) {
+            return self.be_patient(id, now);
+        }
         let Some(transfer) = self.transfers.get_mut(&id) else { return };
         transfer.patience = None;
         let hash = transfer.row.content.as_ref().map(|content| content.root);
@@ -388,19 +415,33 @@ impl Behaviour {
                 FilesError::NoProvider { hash }
             }
             (Side::Receive { .. }, State::Connecting, Some(peer), None) => unreachable(peer),
+            (Side::Receive { begun: false, .. }, State::Running, ..) => {
+                return self.be_patient(id, now);
+            }
+            (Side::Receive { pushed: true, .. }, State::Asked, ..) => {
+                transfer.row.untold = Some(News::Rejected("nobody answered in time".into()));
+                self.set_state(id, State::Rejected, now);
+                return self.tell_peer(id, now);
+            }
             _ => return,
         };
         self.fail(id, error, now);
+    }
+
+    /// It waits for room, or for its first byte.
+    fn be_patient(&mut self, id: TransferId, now: Instant) {
+        if let Some(transfer) = self.transfers.get_mut(&id) {
+            transfer.patience = Some(now + FIRST_CONTACT_TIMEOUT);
+        }
     }
 
     /// When [`Behaviour::on_time`] has something to do.
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
         let tick = self.last_tick.map_or(now, |at| at + PROGRESS_INTERVAL);
         let hashing = (!self.hashing_shares.is_empty()).then_some(tick);
-        let of = |transfer: &crate::transfer::Transfer| {
+        let of = |transfer: &Transfer| {
             let moves = transfer.row.state == State::Running || transfer.hashing.is_some();
-            let waits = !transfer.row.state.is_over() && !matches!(transfer.stage, Stage::Opening);
-            let due = waits.then(|| transfer.providers.next_due()).flatten();
+            let due = transfer.provider_due();
             let times = [moves.then_some(tick), transfer.patience, transfer.retry_at, due];
             times.into_iter().flatten().min()
         };

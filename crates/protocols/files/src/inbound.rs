@@ -11,7 +11,7 @@ use peerage_api::files::State;
 use peerage_content::{Cache, PrepareOptions, Progress, SourceError, SourceRecord, prepare};
 use peerage_dialog::{self as dialog, Stream};
 use peerage_types::{ContentHash, TransferId, UnixMillis};
-use peerage_wire::files::{Answer, Content, News, Part, Refusal, Request};
+use peerage_wire::files::{Answer, Content, News, Part, Refusal, Request, reason};
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
     task::spawn_blocking,
@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     behaviour::{Behaviour, Done, Job},
-    bounds::{MAX_ASKED, MAX_ASKED_PER_PEER, MAX_SERVING, MAX_TRANSFERS},
+    bounds::{MAX_ASKED, MAX_ASKED_PER_PEER, MAX_SERVING, MAX_TRANSFERS, OFFER_EXPIRY},
     session::{Serving, SessionError, hear, say, serve},
     traffic::Traffic,
     transfer::{Row, Side, Transfer},
@@ -36,7 +36,12 @@ pub(crate) enum Knock {
     /// A peer has opened a stream with this request.
     Request { token: u64, peer: PeerId, request: Request, verdict: oneshot::Sender<Verdict> },
     /// A published path was hashed for a peer, who may fetch it now.
-    Resolved { peer: PeerId, record: Box<SourceRecord>, noted: oneshot::Sender<()> },
+    Resolved {
+        peer: PeerId,
+        share: TransferId,
+        record: Box<SourceRecord>,
+        noted: oneshot::Sender<()>,
+    },
 }
 
 /// What the dialog is to do.
@@ -44,7 +49,7 @@ pub(crate) enum Knock {
 pub(crate) enum Verdict {
     Answer(Answer),
     Serve { record: Box<SourceRecord>, part: Part, traffic: Arc<Traffic> },
-    Resolve { folder: PathBuf, path: PathBuf },
+    Resolve { share: TransferId, folder: PathBuf, path: PathBuf },
 }
 
 /// What an inbound dialog needs.
@@ -84,8 +89,8 @@ impl Behaviour {
                 // A dialog that has gone needs no verdict.
                 let _ = verdict.send(decided);
             }
-            Knock::Resolved { peer, record, noted } => {
-                self.grant(peer, *record, now);
+            Knock::Resolved { peer, share, record, noted } => {
+                self.grant(share, peer, *record, now);
                 let _ = noted.send(());
             }
         }
@@ -103,7 +108,7 @@ impl Behaviour {
                 self.on_fetch(token, peer, transfer, root, (part, have), now)
             }
             Request::Resolve { path } => match self.published(&peer, &path) {
-                Some((folder, path)) => Verdict::Resolve { folder, path },
+                Some((share, folder, path)) => Verdict::Resolve { share, folder, path },
                 None => Verdict::Answer(Answer::Refused(Refusal::NotFound)),
             },
         }
@@ -113,7 +118,8 @@ impl Behaviour {
         if let Some(known) = self.transfers.get(&id) {
             // It asks again because our answer was lost, or it wants somebody else's id.
             let same = known.is_pushed() && known.row.peer == Some(peer);
-            return match known.row.state {
+            let over = same && matches!(known.row.state, State::Done | State::Failed);
+            let answer = match known.row.state {
                 _ if !same => Answer::Refused(Refusal::Declined("the id is taken".into())),
                 State::Asked => Answer::Later,
                 State::Rejected | State::Cancelled => {
@@ -121,6 +127,10 @@ impl Behaviour {
                 }
                 _ => Answer::Accepted,
             };
+            if over {
+                self.tell_end_again(id, now);
+            }
+            return answer;
         }
         let asked = |transfer: &&Transfer| transfer.row.state == State::Asked;
         let all = self.transfers.values().filter(asked);
@@ -156,7 +166,9 @@ impl Behaviour {
             error: None,
             untold: None,
         };
-        self.transfers.insert(id, Transfer::new(id, row, Arc::clone(&self.received), now));
+        let mut transfer = Transfer::new(id, row, Arc::clone(&self.received), now);
+        transfer.patience = (!accepted).then_some(now + OFFER_EXPIRY);
+        self.transfers.insert(id, transfer);
         self.save(id);
         self.tell_state(id, now);
         if !accepted {
@@ -166,13 +178,25 @@ impl Behaviour {
         Answer::Accepted
     }
 
+    /// The other side has not heard how it ended.
+    fn tell_end_again(&mut self, id: TransferId, now: Instant) {
+        let Some(transfer) = self.transfers.get_mut(&id) else { return };
+        transfer.row.untold = Some(match &transfer.row.error {
+            Some(error) => News::Failed(reason(&error.to_string())),
+            None => News::Done,
+        });
+        self.tell_peer(id, now);
+    }
+
     /// Forgets the oldest transfer that is over if there are too many; false if there is none.
     pub(crate) fn make_room(&mut self) -> bool {
         if self.transfers.len() < MAX_TRANSFERS {
             return true;
         }
         let over = self.transfers.values().filter(|transfer| transfer.row.state.is_over());
-        let oldest = over.min_by_key(|transfer| transfer.row.started).map(|transfer| transfer.id);
+        // First what peers only offered: they must not displace what our user knows.
+        let worth = |t: &&Transfer| (!t.is_pushed() || t.wire_bytes() > 0, t.row.started);
+        let oldest = over.min_by_key(worth).map(|transfer| transfer.id);
         let Some(oldest) = oldest else { return false };
         self.drop_transfer(oldest);
         true
@@ -194,12 +218,11 @@ impl Behaviour {
         }
         match self.shared_with(&peer, root, now) {
             None => Verdict::Answer(Answer::Refused(Refusal::NotFound)),
-            Some((record, share)) => {
-                let (id, served) = share.unzip();
+            Some((record, (id, served))) => {
                 if let Some(inbound) = self.inbound.get_mut(&token) {
-                    inbound.1 = id;
+                    inbound.1 = Some(id);
                 }
-                let traffic = Traffic::counted(Arc::clone(&self.sent), served);
+                let traffic = Traffic::counted(Arc::clone(&self.sent), Some(served));
                 Verdict::Serve { record: Box::new(record), part, traffic: Arc::new(traffic) }
             }
         }
@@ -216,16 +239,19 @@ impl Behaviour {
         now: Instant,
     ) -> Option<Verdict> {
         let transfer = self.transfers.get_mut(&id)?;
-        let Side::Send { record: Some(record), .. } = &transfer.row.side else { return None };
+        let Side::Send { record: Some(record), offered, .. } = &mut transfer.row.side else {
+            return None;
+        };
         if transfer.row.peer != Some(peer) || record.root != root {
             return None;
         }
         let refused = |refusal| Some(Verdict::Answer(Answer::Refused(refusal)));
         match transfer.row.state {
             State::Paused => return refused(Refusal::Paused),
-            state if state.is_over() && state != State::Done => return refused(Refusal::NotFound),
+            State::Cancelled | State::Rejected => return refused(Refusal::NotFound),
             _ => {}
         }
+        *offered = true;
         let verdict = Verdict::Serve {
             record: Box::new(record.clone()),
             part,
@@ -243,7 +269,10 @@ impl Behaviour {
         transfer.serving.push(*dialog);
         transfer.path = self.dialogs.best(&peer).map(crate::receive::shown_path);
         transfer.retry_at = None;
-        self.set_state(id, State::Running, now);
+        if transfer.row.state != State::Done {
+            (transfer.row.error, transfer.row.finished) = (None, None);
+            self.set_state(id, State::Running, now);
+        }
         Some(verdict)
     }
 
@@ -265,15 +294,21 @@ impl Behaviour {
     }
 
     fn on_news(&mut self, id: TransferId, peer: PeerId, news: News, now: Instant) -> Answer {
-        let bound = self
-            .transfers
-            .get(&id)
-            .filter(|transfer| transfer.row.peer == Some(peer) && transfer.is_shared_with_peer());
-        let Some(transfer) = bound else { return Answer::Refused(Refusal::NotFound) };
-        let over = transfer.row.state.is_over();
-        let sending = matches!(transfer.row.side, Side::Send { .. });
+        let theirs = self.transfers.get_mut(&id).filter(|t| t.row.peer == Some(peer));
+        let Some(transfer) = theirs else { return Answer::Refused(Refusal::NotFound) };
+        let sending = match &mut transfer.row.side {
+            Side::Receive { pushed: true, .. } => false,
+            Side::Send { record: Some(_), offered, .. } => {
+                // It may speak of it before its answer to the offer is here.
+                *offered = true;
+                true
+            }
+            _ => return Answer::Refused(Refusal::NotFound),
+        };
+        let state = transfer.row.state;
         match news {
-            _ if over => {}
+            News::Resumed if state == State::Failed => self.resume_for_peer(id, now),
+            _ if state.is_over() => {}
             News::Accepted if sending => self.on_accepted(id, now),
             News::Rejected(reason) if sending => self.on_rejected(id, peer, reason, now),
             News::Done if sending => self.on_done(id, now),
@@ -302,7 +337,9 @@ impl Respond {
             Verdict::Serve { record, part, traffic } => {
                 self.serve(stream, *record, part, traffic).await
             }
-            Verdict::Resolve { folder, path } => self.resolve(stream, folder, path).await,
+            Verdict::Resolve { share, folder, path } => {
+                self.resolve(stream, share, folder, path).await
+            }
         }
     }
 
@@ -335,6 +372,7 @@ impl Respond {
     async fn resolve(
         self,
         mut stream: Stream,
+        share: TransferId,
         folder: PathBuf,
         path: PathBuf,
     ) -> Result<(), SessionError> {
@@ -368,7 +406,7 @@ impl Respond {
         let content = content_of(&prepared.record);
         let (noted, granted) = oneshot::channel();
         let record = Box::new(prepared.record);
-        let knock = Knock::Resolved { peer: stream.peer(), record, noted };
+        let knock = Knock::Resolved { peer: stream.peer(), share, record, noted };
         self.knock.send(knock).await.map_err(|_| SessionError::Abandoned)?;
         granted.await.map_err(|_| SessionError::Abandoned)?;
         finish(&mut stream, &Answer::Resolved(content)).await

@@ -5,8 +5,9 @@
 //! | Idle     | it is connected                 | Fetching |
 //! | Idle     | it is not                       | Dialling |
 //! | Dialling | an answer                       | Idle, or Resting after a failure |
-//! | Fetching | the end of the dialog           | Idle, Resting after a failure, or Out |
+//! | Fetching | the end of the dialog           | Idle, Resting after a failure, Out, or Lied |
 //! | Resting  | time, or a connection           | Idle |
+//! | Out      | another start of the transfer   | Idle |
 
 use std::time::{Duration, Instant};
 
@@ -27,8 +28,10 @@ pub(crate) enum State {
     Resting {
         until: Instant,
     },
-    /// It lied or does not have the content.
+    /// It does not have the content, or does not send it.
     Out,
+    /// It sent what does not verify, and is not asked again.
+    Lied,
 }
 
 /// Somebody who may have the content.
@@ -79,6 +82,12 @@ impl Providers {
         self.dialogs().count()
     }
 
+    /// Those who may have it.
+    pub(crate) fn candidates(&self) -> impl Iterator<Item = PeerId> + '_ {
+        let may = |provider: &&Provider| !matches!(provider.state, State::Out | State::Lied);
+        self.0.iter().filter(may).map(|provider| provider.peer)
+    }
+
     /// Those to be connected to or fetched from now.
     pub(crate) fn idle(&mut self, now: Instant) -> Vec<PeerId> {
         for provider in &mut self.0 {
@@ -100,14 +109,25 @@ impl Providers {
 
     /// Whether nobody is left who may have it.
     pub(crate) fn is_exhausted(&self) -> bool {
-        self.0.iter().all(|provider| provider.state == State::Out)
+        self.0.iter().all(|provider| matches!(provider.state, State::Out | State::Lied))
+    }
+
+    /// Whether any of them lied.
+    pub(crate) fn has_liar(&self) -> bool {
+        self.0.iter().any(|provider| provider.state == State::Lied)
+    }
+
+    /// Something came of those that are fetched from.
+    pub(crate) fn on_progress(&mut self) {
+        let fetching = |provider: &&mut Provider| matches!(provider.state, State::Fetching(_));
+        self.0.iter_mut().filter(fetching).for_each(|provider| provider.failures = 0);
     }
 
     /// The dialogs end, everybody gets another chance but those who lied.
     pub(crate) fn reset(&mut self) {
         for provider in &mut self.0 {
             provider.failures = 0;
-            if provider.state != State::Out {
+            if provider.state != State::Lied {
                 provider.state = State::Idle;
             }
         }
@@ -158,8 +178,8 @@ mod tests {
         let mut providers = Providers::default();
         let liar = PeerId::random();
         providers.add(liar, vec![]);
-        providers.get(&liar).unwrap().state = State::Out;
-        assert!(providers.is_exhausted());
+        providers.get(&liar).unwrap().state = State::Lied;
+        assert!(providers.is_exhausted() && providers.has_liar());
         for _ in 0..100 {
             providers.add(PeerId::random(), vec![]);
         }
@@ -167,5 +187,15 @@ mod tests {
         providers.reset();
         assert_eq!(providers.iter().count(), MAX_PROVIDERS);
         assert_eq!(providers.idle(Instant::now()).len(), MAX_PROVIDERS - 1);
+    }
+
+    #[test]
+    fn who_did_not_have_it_is_asked_again_by_the_next_start() {
+        let (mut providers, peer) = (Providers::default(), PeerId::random());
+        providers.add(peer, vec![]);
+        providers.get(&peer).unwrap().state = State::Out;
+        assert!(providers.is_exhausted() && !providers.has_liar());
+        providers.reset();
+        assert_eq!(providers.idle(Instant::now()), [peer]);
     }
 }

@@ -275,13 +275,15 @@ impl Behaviour {
         now: Instant,
     ) {
         let id = place.id;
-        let cancelled = |t: &Transfer| t.row.state == State::Cancelled;
-        if self.transfers.get(&id).is_none_or(cancelled) {
+        let wanted = |t: &&mut Transfer| t.row.state != State::Cancelled;
+        let Some(transfer) = self.transfers.get_mut(&id).filter(wanted) else {
             // Cancelled, and perhaps forgotten, while the worker was at it.
             drop(outcome);
-            self.discard_place(place, None);
-        }
-        let Some(transfer) = self.transfers.get_mut(&id) else { return };
+            if let Some(transfer) = self.transfers.get_mut(&id) {
+                transfer.stage = Stage::Closed;
+            }
+            return self.discard_place(place, None);
+        };
         transfer.stage = Stage::Closed;
         let under_way = transfer.is_receiving();
         let traffic = Arc::clone(&transfer.traffic);

@@ -14,7 +14,7 @@ use peerage_api::{
 use peerage_content::{Prepared, Progress};
 use peerage_dialog::{DialogError, Open};
 use peerage_types::{TransferId, UnixMillis};
-use peerage_wire::files::{Answer, Refusal, Request};
+use peerage_wire::files::{Answer, News, Refusal, Request};
 
 use crate::{
     behaviour::{Behaviour, Done, Job},
@@ -34,7 +34,12 @@ impl Behaviour {
     pub(crate) fn send(&mut self, ask: Ask<Send>, now: Instant) {
         let request = &ask.request;
         let id = request.transfer.unwrap_or_else(|| TransferId(rand::random()));
-        if let Err(error) = check_paths(&request.paths).and_then(|()| self.check_new(id)) {
+        let own = PeersError::Own { peer: request.to };
+        let checked = match request.to == self.config.local {
+            true => Err(unreached(request.to, &own)),
+            false => check_paths(&request.paths).and_then(|()| self.check_new(id)),
+        };
+        if let Err(error) = checked {
             return ask.reply(Err(error));
         }
         let first = request.paths.first().and_then(|path| path.file_name());
@@ -129,6 +134,15 @@ impl Behaviour {
         self.wake();
     }
 
+    /// Hashes what found the line too long.
+    pub(crate) fn prepare_what_waits(&mut self) {
+        let waits = |t: &&Transfer| t.row.state == State::Preparing && t.hashing.is_none();
+        let next = self.transfers.values().find(waits).map(|transfer| transfer.id);
+        if let Some(id) = next {
+            self.prepare(id);
+        }
+    }
+
     pub(crate) fn on_prepared(
         &mut self,
         id: TransferId,
@@ -167,11 +181,12 @@ impl Behaviour {
         match transfer.row.state {
             State::Preparing => return self.prepare(id),
             State::Running if transfer.serving.is_empty() && !connected => {
-                return self.set_state(id, State::Connecting, now);
+                self.set_state(id, State::Connecting, now);
             }
             State::Offered | State::Connecting => {}
             _ => return,
         }
+        let Some(transfer) = self.transfers.get_mut(&id) else { return };
         if !connected {
             if transfer.retry_at.is_none_or(|at| at <= now) {
                 transfer.retry_at = None;
@@ -204,6 +219,12 @@ impl Behaviour {
         let Some(transfer) = self.transfers.get_mut(&id) else { return };
         transfer.talking = None;
         match answer {
+            Ok(Answer::Accepted | Answer::Later) if transfer.row.state == State::Cancelled => {
+                // Meanwhile; who has just heard of it must hear of that, too.
+                transfer.row.untold = Some(News::Cancelled);
+                self.tell_peer(id, now);
+            }
+            Ok(_) if transfer.row.state.is_over() => {}
             Ok(Answer::Accepted | Answer::Later) => {
                 if let Side::Send { offered, .. } = &mut transfer.row.side {
                     *offered = true;
@@ -313,10 +334,15 @@ impl Behaviour {
             );
             let is_new = matches!(transfer.row.side, Side::Send { offered: false, .. });
             let spent = transfer.failures >= MAX_ATTEMPTS;
+            // What came of the addresses there were says more than that none is left.
+            let error = match (transfer.unreached.take(), error) {
+                (Some(former), PeersError::NoAddress { .. }) => former,
+                _ => unreached(peer, error),
+            };
             if is_new && (hopeless || spent) {
-                let reason = error.to_string();
-                self.fail(id, FilesError::Unreachable { peer, reason }, now);
+                self.fail(id, error, now);
             } else {
+                transfer.unreached = Some(error);
                 self.retry_later(id, now);
             }
         }
@@ -326,4 +352,22 @@ impl Behaviour {
     pub(crate) fn cancelled(by: Who) -> FilesError {
         FilesError::Cancelled { by }
     }
+}
+
+/// Why no connection came about, as the user of a transfer reads it.
+fn unreached(peer: PeerId, error: &PeersError) -> FilesError {
+    let reason = match error {
+        PeersError::Blocked { .. } => return FilesError::Blocked { peer },
+        PeersError::NoAddress { .. } => {
+            "no address of it is known; give one with `peerage connect ADDRESS`".to_owned()
+        }
+        PeersError::Own { .. } => "it is this node itself".to_owned(),
+        PeersError::Unreachable { tried, .. } => {
+            let mut tried = tried.clone();
+            tried.dedup();
+            format!("is it running? {}", tried.join("; "))
+        }
+        other => other.to_string(),
+    };
+    FilesError::Unreachable { peer, reason }
 }

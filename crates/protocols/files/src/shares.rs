@@ -16,7 +16,8 @@ use libp2p_swarm::ToSwarm;
 use peerage_api::{
     Ask, LinkError,
     files::{
-        self as api, FilesError, GetShares, MAX_PATHS, MakeShare, Publish, Share, Shared, Unshare,
+        self as api, FilesError, GetShares, MAX_PATHS, MakeShare, Publish, Share, Shared, Skipped,
+        Unshare,
     },
 };
 use peerage_content::{Prepared, Progress, SourceRecord};
@@ -63,6 +64,8 @@ pub(crate) type Counted = (TransferId, Arc<AtomicU64>);
 /// Content of a published folder that a peer has asked about.
 #[derive(Debug)]
 pub(crate) struct Grant {
+    /// The folder it is in.
+    pub(crate) share: TransferId,
     pub(crate) record: SourceRecord,
     pub(crate) reader: PeerId,
     pub(crate) until: Instant,
@@ -139,7 +142,13 @@ impl Behaviour {
             return;
         }
         match outcome {
-            Ok(prepared) => self.keep_share(wanted, prepared.record, |share| ask.reply(share)),
+            Ok(prepared) => {
+                let skipped = prepared.skipped.into_iter();
+                let skipped = skipped.map(|s| Skipped { path: s.path, reason: s.reason }).collect();
+                let count = prepared.skipped_count;
+                let told = move |share| Share { skipped, skipped_count: count, ..share };
+                self.keep_share(wanted, prepared.record, |share| ask.reply(share.map(told)));
+            }
             Err(error) => ask.reply(Err(error)),
         }
     }
@@ -240,7 +249,7 @@ impl Behaviour {
         if let Some(hash) = share.hash() {
             self.emit(Event::Withdraw { hash });
         }
-        self.grants.clear();
+        self.grants.retain(|grant| grant.share != id);
         self.cut_off(|served| *served == Some(id));
         let pending = self.store.transfers().remove(vec![(RowKind::Share, id)]);
         self.work.spawn(async move {
@@ -275,6 +284,8 @@ impl Behaviour {
             paths,
             served_bytes: share.served.load(Relaxed),
             created_ms: share.created,
+            skipped: Vec::new(),
+            skipped_count: 0,
         })
     }
 
@@ -298,10 +309,10 @@ impl Behaviour {
         peer: &PeerId,
         root: ContentHash,
         now: Instant,
-    ) -> Option<(SourceRecord, Option<Counted>)> {
+    ) -> Option<(SourceRecord, Counted)> {
         let of = |(id, share): (&TransferId, &ShareRow)| match &share.what {
             What::Content { record } if record.root == root => {
-                Some((record.clone(), Some((*id, Arc::clone(&share.served)))))
+                Some((record.clone(), (*id, Arc::clone(&share.served))))
             }
             _ => None,
         };
@@ -310,34 +321,46 @@ impl Behaviour {
         }
         self.grants.retain(|grant| grant.until > now);
         let granted = |grant: &&Grant| grant.record.root == root && grant.reader == *peer;
-        self.grants.iter().find(granted).map(|grant| (grant.record.clone(), None))
+        let grant = self.grants.iter().find(granted)?;
+        let folder = self.shares.get(&grant.share)?;
+        Some((grant.record.clone(), (grant.share, Arc::clone(&folder.served))))
     }
 
-    /// The place of `NAME/PATH` on this machine, if the peer may read it.
-    pub(crate) fn published(&self, peer: &PeerId, path: &str) -> Option<(PathBuf, PathBuf)> {
+    /// The folder that `NAME/PATH` is in and its place on this machine, if the peer may read it.
+    pub(crate) fn published(
+        &self,
+        peer: &PeerId,
+        path: &str,
+    ) -> Option<(TransferId, PathBuf, PathBuf)> {
         let (name, rest) = path.trim_end_matches('/').split_once('/').unwrap_or((path, ""));
         let name = name.trim_end_matches('/');
-        let folder = self.shares.values().find_map(|share| match &share.what {
+        let (id, folder) = self.shares.iter().find_map(|(id, share)| match &share.what {
             What::Folder { path, readers }
                 if share.name == name && (readers.is_empty() || readers.contains(peer)) =>
             {
-                Some(path.clone())
+                Some((*id, path.clone()))
             }
             _ => None,
         })?;
         if rest.is_empty() {
-            return Some((folder.clone(), folder));
+            return Some((id, folder.clone(), folder));
         }
         let rest = RelPath::parse(rest).ok()?;
-        Some((folder.clone(), folder.join(rest.as_str())))
+        Some((id, folder.clone(), folder.join(rest.as_str())))
     }
 
-    pub(crate) fn grant(&mut self, reader: PeerId, record: SourceRecord, now: Instant) {
+    pub(crate) fn grant(
+        &mut self,
+        share: TransferId,
+        reader: PeerId,
+        record: SourceRecord,
+        now: Instant,
+    ) {
         self.grants.retain(|grant| grant.record.root != record.root || grant.reader != reader);
         if self.grants.len() >= MAX_GRANTS {
             self.grants.pop_front();
         }
-        self.grants.push_back(Grant { record, reader, until: now + GRANT_EXPIRY });
+        self.grants.push_back(Grant { share, record, reader, until: now + GRANT_EXPIRY });
     }
 
     /// Ends the streams that are served of what `is_it` names.

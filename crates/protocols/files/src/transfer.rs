@@ -107,8 +107,12 @@ pub(crate) struct Transfer {
     pub(crate) patience: Option<Instant>,
     /// The dialog that offers, or tells.
     pub(crate) talking: Option<DialogId>,
+    /// What it tells.
+    pub(crate) telling: Option<News>,
     pub(crate) retry_at: Option<Instant>,
     pub(crate) failures: u32,
+    /// What came of the last attempt to reach the peer.
+    pub(crate) unreached: Option<FilesError>,
 
     // Sending.
     pub(crate) hashing: Option<Arc<Progress>>,
@@ -120,6 +124,8 @@ pub(crate) struct Transfer {
     pub(crate) former: Option<Arc<Download>>,
     pub(crate) providers: Providers,
     pub(crate) searched: Option<Instant>,
+    /// Whether its peer was asked anew what is at the path, and nothing came since.
+    pub(crate) asked_again: bool,
     pub(crate) checkpoint: Checkpoint,
 }
 
@@ -165,14 +171,17 @@ impl Transfer {
             base_content: 0,
             patience: None,
             talking: None,
+            telling: None,
             retry_at: None,
             failures: 0,
+            unreached: None,
             hashing: None,
             serving: Vec::new(),
             stage: Stage::Closed,
             former: None,
             providers,
             searched: None,
+            asked_again: false,
             checkpoint: Checkpoint::default(),
             row,
         }
@@ -187,6 +196,23 @@ impl Transfer {
 
     pub(crate) fn is_pushed(&self) -> bool {
         matches!(self.row.side, Side::Receive { pushed: true, .. })
+    }
+
+    /// Whether it should receive.
+    pub(crate) fn is_receiving(&self) -> bool {
+        let states = [State::Connecting, State::AwaitingDirect, State::Running];
+        self.direction() == Direction::Receive && states.contains(&self.row.state)
+    }
+
+    /// Whether it only lacks a place to receive to.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_receiving() && self.row.content.is_some() && matches!(self.stage, Stage::Closed)
+    }
+
+    /// When a provider that rests is to be tried again.
+    pub(crate) fn provider_due(&self) -> Option<Instant> {
+        let busy = matches!(self.stage, Stage::Opening | Stage::Finishing);
+        self.providers.next_due().filter(|_| self.is_receiving() && !busy)
     }
 
     /// Whether the two sides know it under its id.
@@ -301,3 +327,6 @@ pub(crate) fn shown_kind(kind: Kind) -> api::Kind {
         Kind::Tree => api::Kind::Tree,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,8 +8,8 @@ use std::{
 use bytes::Bytes;
 use peerage_api::files::{FilesError, MakeShare};
 use peerage_content::{
-    Bitfield, Cache, Collector, Finished, Manifest, Plan, PrepareError, PrepareOptions, Prepared,
-    Progress, Sink, SinkError, SourceError, SourceRecord, Target, WriteError, prepare,
+    Bitfield, Cache, Collector, Finished, Manifest, Plan, PlanError, PrepareError, PrepareOptions,
+    Prepared, Progress, Sink, SinkError, SourceError, SourceRecord, Target, WriteError, prepare,
 };
 use peerage_store::{RowKind, Store};
 use peerage_types::{ContentHash, TransferId};
@@ -25,7 +25,7 @@ pub(crate) enum Work {
     /// Files of a share were hashed.
     Shared { ask: Box<peerage_api::Ask<MakeShare>>, outcome: Result<Prepared, FilesError> },
     /// There is a place for what comes.
-    Opened { id: TransferId, outcome: Result<Opening, FilesError> },
+    Opened { place: Box<Destination>, outcome: Result<Opening, FilesError> },
     /// What was written is durable.
     Checkpointed { id: TransferId, bytes: u64, outcome: Result<Bitfield, FilesError> },
     /// The content is at its destination.
@@ -99,8 +99,10 @@ pub(crate) fn open(
 }
 
 fn blob(content: &Content) -> Result<Plan, FilesError> {
-    Plan::blob(content.root, content.size)
-        .map_err(|_| FilesError::TooMany { what: "bytes".into(), max: 1 << 48 })
+    Plan::blob(content.root, content.size).map_err(|error| match error {
+        PlanError::EmptyRoot => FilesError::Corrupt { hash: content.root },
+        _ => FilesError::TooMany { what: "bytes".into(), max: 1 << 48 },
+    })
 }
 
 /// The manifest, from the cache or from what was just received.
