@@ -2,6 +2,8 @@
 
 mod fetch;
 mod serve;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 
