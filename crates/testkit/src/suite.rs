@@ -2,6 +2,8 @@
 //!
 //! `near` is the handle under test, `far` another node that is connected to it.
 
+pub mod files;
+
 use std::time::Duration;
 
 use peerage_api::{
@@ -15,6 +17,8 @@ use peerage_api::{
 };
 
 use crate::within;
+
+pub use files::files;
 
 fn topic(name: &str) -> Topic {
     Topic::new(name).expect("a literal name")

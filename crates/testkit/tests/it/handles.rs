@@ -14,6 +14,7 @@ async fn whole_suite(near: &Node, net: &Net) {
     suite::pubsub(near, far).await;
     suite::exchange(near, far).await;
     suite::discovery(near, far).await;
+    suite::files(near, far).await;
     suite::peers(near, far).await;
 }
 
