@@ -136,7 +136,12 @@ impl Peers {
             already: true,
         };
         match peer {
-            Some(peer) => self.pool.best(&peer).map(|best| found(peer, best)),
+            // Who names a direct address is not content with a relayed connection.
+            Some(peer) => {
+                let direct = given.iter().any(|address| !address::is_relayed(address));
+                let best = self.pool.best(&peer).filter(|best| !(direct && best.relayed));
+                best.map(|best| found(peer, best))
+            }
             None => self.pool.peers.iter().find_map(|(peer, live)| {
                 let at_it = |c: &&pool::Connection| {
                     !c.is_closing() && given.contains(&address::split(&c.address).0)

@@ -170,6 +170,23 @@ fn a_block_closes_what_there_is_and_answers_who_waits() {
 }
 
 #[test]
+fn a_relayed_connection_does_not_keep_a_user_from_a_direct_address() {
+    let now = start();
+    let mut core = core(|config| config.allow_private = true, now);
+    let [relay, other] = [sorted(0..9)[1], sorted(0..9)[2]];
+    let circuit = address(&format!("/ip4/11.0.0.9/tcp/1/p2p/{relay}/p2p-circuit"));
+    core.on_established(id(1), other, &dialled(circuit.clone()), &[], at(now));
+    let mut connect = |addresses| {
+        let (ask, mut answer) = Ask::new(Connect { peer: Some(other), addresses });
+        core.on_command(Command::Connect(ask), at(now));
+        (answer.try_recv().is_ok(), dials(&orders(&mut core)).len())
+    };
+    assert_eq!(connect(vec![]), (true, 0));
+    assert_eq!(connect(vec![circuit]), (true, 0));
+    assert_eq!(connect(vec![public(1)]), (false, 1));
+}
+
+#[test]
 fn a_protected_foreigner_stays_and_a_bootstrap_peer_cannot_be_forgotten() {
     let now = start();
     let bootstrap = public(9).with_p2p(peer(60)).unwrap();
