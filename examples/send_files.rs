@@ -85,8 +85,9 @@ async fn get(node: &Node, ticket: String, into: PathBuf) -> anyhow::Result<()> {
         share: false,
     };
     let transfer = node.files().get(request).await?.transfer;
+    let files = node.files();
     tokio::select! {
-        done = node.files().wait(transfer) => {
+        done = files.wait(transfer) => {
             let paths = done?.paths;
             println!("{}", paths.first().context("there is something")?.display());
         }
