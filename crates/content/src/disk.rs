@@ -6,6 +6,11 @@ use std::{
     io::{self, IoSlice},
 };
 
+use rustix::{
+    fs::{AtFlags, Mode, OFlags},
+    io::Errno,
+};
+
 /// What a [`crate::Sink`] asks of the disk.
 pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// Writes all parts one after the other, from `offset` on.
@@ -37,6 +42,13 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// Those of `fstatvfs(3)`.
     fn free(&self, dir: &File) -> io::Result<u64>;
+
+    /// Whether this directory takes names for one that differ only by case, or only in how Unicode
+    /// composes them. Creates files in it to find out, and removes them.
+    ///
+    /// # Errors
+    /// Those of `openat(2)` and `unlinkat(2)`.
+    fn folds(&self, dir: &File) -> io::Result<bool>;
 
     /// Another text after every start of the machine; `None` where it cannot be told.
     fn boot_id(&self) -> Option<String>;
@@ -97,8 +109,49 @@ impl Disk for System {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
+    fn folds(&self, dir: &File) -> io::Result<bool> {
+        Ok(are_one(dir, "name", "NAME")? || are_one(dir, "\u{e9}", "e\u{301}")?)
+    }
+
     fn boot_id(&self) -> Option<String> {
         let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
         Some(id.trim().to_owned()).filter(|id| !id.is_empty() && id.len() <= 64)
+    }
+}
+
+/// Whether a file created under one name is there under the other.
+fn are_one(dir: &File, name: &str, other: &str) -> io::Result<bool> {
+    let [name, other] = [name, other].map(|name| format!(".peerage {name}"));
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    match rustix::fs::openat(dir, &name, flags, Mode::RUSR | Mode::WUSR) {
+        // Left by a process that was killed here.
+        Ok(_) | Err(Errno::EXIST) => {}
+        // The file system has no such names.
+        Err(Errno::INVAL | Errno::ILSEQ) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    }
+    let found = rustix::fs::statat(dir, &other, AtFlags::SYMLINK_NOFOLLOW);
+    rustix::fs::unlinkat(dir, &name, AtFlags::empty())?;
+    match found {
+        Ok(_) => Ok(true),
+        Err(Errno::NOENT | Errno::INVAL | Errno::ILSEQ) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finding_out_about_names_leaves_nothing_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        // As a killed process leaves it.
+        File::create(dir.path().join(".peerage name")).unwrap();
+        let handle = File::open(dir.path()).unwrap();
+        let folds = System.folds(&handle).unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        File::create(dir.path().join("a")).unwrap();
+        assert_eq!(folds, dir.path().join("A").exists());
     }
 }

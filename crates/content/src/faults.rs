@@ -39,6 +39,8 @@ pub struct Faults {
     pub sparse: bool,
     /// Bytes that are said to be free.
     pub free: Option<u64>,
+    /// What the destination is said to make of names that differ by case or form only.
+    pub folds: Option<bool>,
     /// The machine seems to have been started under this id; `Some("")` for one that cannot tell.
     pub boot_id: Option<String>,
 }
@@ -116,6 +118,10 @@ impl Disk for Faulty {
 
     fn free(&self, dir: &File) -> io::Result<u64> {
         self.plan().free.map_or_else(|| System.free(dir), Ok)
+    }
+
+    fn folds(&self, dir: &File) -> io::Result<bool> {
+        self.plan().folds.map_or_else(|| System.folds(dir), Ok)
     }
 
     fn boot_id(&self) -> Option<String> {

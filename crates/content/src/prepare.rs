@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use peerage_wire::files::{
     manifest::{Entry, FileEntry, Kind, Manifest, ManifestBuilder, Modified},
-    path::{RelPath, check_name, collision_key},
+    path::{RelPath, check_name},
 };
 
 use crate::{Cache, Progress, SourceItem, SourceKind, SourceRecord, Stamp};
@@ -87,7 +87,7 @@ fn number_names(items: &mut [SourceItem]) {
     for item in items.iter_mut() {
         let free = (0..)
             .map(|number| crate::sink::numbered(&item.name, number))
-            .find(|name| taken.insert(collision_key(name)));
+            .find(|name| taken.insert(name.clone()));
         if let Some(free) = free {
             item.name = free;
         }

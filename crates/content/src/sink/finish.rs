@@ -128,11 +128,12 @@ fn complete(sink: &Sink, top: &Folder, manifest: &Manifest) -> Result<(), SinkEr
 
 fn make_links(sink: &Sink, top: &Folder, manifest: &Manifest) -> Result<(), SinkError> {
     let mut walk = Walk::new(top, &sink.names);
+    let on_disk = |path| sink.names.on_disk(path);
     for (number, entry) in (0..).zip(manifest.entries()) {
         let Kind::Link { target } = entry.kind else { continue };
         let made = walk
             .parent(entry.path)
-            .and_then(|dir| dir.link(target, sink.names.on_disk(entry.path)));
+            .and_then(|dir| dir.link(&sink.names.target(entry.path, target), on_disk(entry.path)));
         made.map_err(|error| write::fault(sink, number, error))?;
     }
     Ok(())

@@ -1,6 +1,9 @@
 //! Names as they are on disk: numbered where they would collide.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+};
 
 use peerage_wire::files::{
     manifest::Manifest,
@@ -9,8 +12,8 @@ use peerage_wire::files::{
 
 /// The entries of a tree that are called differently on disk, by their path in the manifest.
 ///
-/// Names that are one and the same on some file system are told apart on every one, so that a tree can
-/// be copied on.
+/// None are where the destination tells all names apart. Where it takes some for one, all are told
+/// apart that are one on any file system: which it takes for one exactly is known to it alone.
 #[derive(Debug, Default)]
 pub(super) struct Names(HashMap<Box<str>, Box<str>>);
 
@@ -36,6 +39,25 @@ impl Names {
             }
         }
         Self(renamed)
+    }
+
+    /// Where a link leads on disk: its target with the names that entries on the way got. Behind
+    /// another link on the way, names are left as they are.
+    pub(super) fn target<'a>(&'a self, link: RelRef<'_>, target: &'a str) -> Cow<'a, str> {
+        if self.0.is_empty() {
+            return target.into();
+        }
+        let parent = link.parent().map(RelRef::as_str);
+        let mut at: Vec<&str> = parent.into_iter().flat_map(|path| path.split('/')).collect();
+        let parts = target.split('/').map(|part| {
+            if part == ".." {
+                at.pop();
+                return part;
+            }
+            at.push(part);
+            self.0.get(&*at.join("/")).map_or(part, |name| name)
+        });
+        parts.collect::<Vec<_>>().join("/").into()
     }
 
     /// What the last component of a path is called on disk.
@@ -134,6 +156,19 @@ mod tests {
                 "é (1)"
             ]
         );
+    }
+
+    #[test]
+    fn links_lead_to_what_was_renamed() {
+        let names = Names::of(&tree(&["A", "B/", "B/x", "a", "b/", "b/Y", "b/y"]));
+        let target = |link, target| names.target(RelRef::parse(link).unwrap(), target).into_owned();
+        assert_eq!(target("link", "a"), "a (1)");
+        assert_eq!(target("link", "b/y"), "b (1)/y (1)");
+        assert_eq!(target("B/link", "../b/Y"), "../b (1)/Y");
+        assert_eq!(target("b/link", "y"), "y (1)");
+        assert_eq!(target("b/c/link", ".."), "..");
+        assert_eq!(target("b/c/link", "../../A/none"), "../../A/none");
+        assert_eq!(Names::default().target(RelRef::parse("link").unwrap(), "a"), "a");
     }
 
     #[test]

@@ -55,6 +55,7 @@ pub(super) fn create(
         root: plan.root(),
         size: plan.bytes(),
         pieces: plan.pieces(),
+        folds: None,
         boot: disk.boot_id().unwrap_or_default(),
         staging: String::new(),
         name: name.to_owned(),
@@ -90,27 +91,60 @@ fn create_part(
             continue;
         }
         saved.header.staging.clone_from(&staging);
-        let state =
-            State::create(state_path, &saved).map_err(|error| SinkError::at(state_path, error))?;
-        let part = match saved.header.kind {
-            Kind::Blob => dir.create(&staging, false).and_then(|file| {
-                disk.allocate(&file, saved.header.size).inspect_err(|_| {
-                    // The error that is reported says more.
-                    let _ = dir.remove_file(&staging);
-                })?;
-                Ok(Part::File(Arc::new(file)))
-            }),
-            Kind::Tree | Kind::Bundle => {
-                dir.create_dir(&staging).and_then(|()| dir.dir(&staging)).map(Part::Tree)
+        let at_state = |error| SinkError::at(state_path, error);
+        let mut state = State::create(state_path, &saved).map_err(at_state)?;
+        match new_part(disk, dir, &mut saved.header) {
+            Ok(part) => {
+                if saved.header.folds.is_some() {
+                    state = State::create(state_path, &saved).map_err(|error| {
+                        let _ = dir.remove_dir(&staging);
+                        at_state(error)
+                    })?;
+                }
+                return Ok((part, state, saved));
             }
-        };
-        match part {
-            Ok(part) => return Ok((part, state, saved)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(SinkError::at(path, error)),
         }
     }
     Err(SinkError::at(saved.header.dir, io::ErrorKind::AlreadyExists.into()))
+}
+
+/// Creates the part, or nothing.
+fn new_part(disk: &dyn Disk, dir: &Folder, header: &mut Header) -> io::Result<Part> {
+    let staging = header.staging.clone();
+    match header.kind {
+        Kind::Blob => {
+            let file = dir.create(&staging, false)?;
+            disk.allocate(&file, header.size).inspect_err(|_| {
+                // The error that is reported says more.
+                let _ = dir.remove_file(&staging);
+            })?;
+            Ok(Part::File(Arc::new(file)))
+        }
+        Kind::Tree | Kind::Bundle => {
+            dir.create_dir(&staging)?;
+            let part = dir.dir(&staging).map(Part::Tree).and_then(|part| {
+                learn_names(disk, &part, header)?;
+                Ok(part)
+            });
+            part.inspect_err(|_| {
+                let _ = dir.remove_dir(&staging);
+            })
+        }
+    }
+}
+
+/// Finds out what the destination makes of names that differ by case or form only, unless that is
+/// known; says whether it is news.
+fn learn_names(disk: &dyn Disk, part: &Part, header: &mut Header) -> io::Result<bool> {
+    match (part, header.folds) {
+        (Part::Tree(top), None) => {
+            header.folds = Some(disk.folds(&top.file()?)?);
+            Ok(true)
+        }
+        _ => Ok(false),
+    }
 }
 
 pub(super) fn resume(
@@ -145,7 +179,9 @@ pub(super) fn resume(
         _ => SinkError::at(&saved.header.dir, error),
     })?;
     let part = open_part(&*disk, &dir, &saved, &plan)?;
-    if !same_boot {
+    let learned = learn_names(&*disk, &part, &mut saved.header)
+        .map_err(|error| SinkError::at(saved.header.dir.join(&saved.header.staging), error))?;
+    if learned || !same_boot {
         state = State::create(state_path, &saved).map_err(at_state)?;
     }
     let moved = matches!(part, Part::Moved);
@@ -210,7 +246,8 @@ fn sink(
     saved: Saved,
     durable: Bitfield,
 ) -> Sink {
-    let names = plan.manifest().map(Names::of).unwrap_or_default();
+    let folds = saved.header.folds == Some(true);
+    let names = plan.manifest().filter(|_| folds).map(Names::of).unwrap_or_default();
     let Saved { header, bits, moves } = saved;
     let inner = Inner { state, bits, durable, state_durable: false, busy: HashSet::new(), moves };
     Sink {
@@ -246,4 +283,33 @@ pub(super) fn discard(state_path: &Path) -> Result<(), SinkError> {
     }
     Sink::forget(state_path);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use peerage_wire::files::manifest::ManifestBuilder;
+
+    use super::*;
+    use crate::faults::{Faults, Faulty};
+
+    #[test]
+    fn what_a_kill_left_unknown_about_names_is_found_out_by_the_next_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let (state, target) =
+            (dir.path().join("state"), Target { dir: dir.path().into(), name: None });
+        let disk =
+            |folds| Arc::new(Faulty::new(Faults { folds: Some(folds), ..Faults::default() }));
+        let plan = Plan::tree(ManifestBuilder::new(Some("t")).unwrap().finish());
+        drop(create(disk(false), plan.clone(), "t", &target, &state).unwrap());
+        let folds = || State::load(&state).unwrap().unwrap().1.header.folds;
+        assert_eq!(folds(), Some(false));
+        // Killed before the part was there.
+        let (_, mut saved) = State::load(&state).unwrap().unwrap();
+        saved.header.folds = None;
+        State::create(&state, &saved).unwrap();
+        for _ in 0..2 {
+            drop(resume(disk(true), plan.clone(), &state, None).unwrap());
+            assert_eq!(folds(), Some(true));
+        }
+    }
 }

@@ -7,6 +7,8 @@
 //! root      32 bytes
 //! size      u64      bytes of the content
 //! pieces    u32
+//! folds     u8       1 if the destination takes names for one that differ by case or form only,
+//!                    0 if not, 2 while that is not known
 //! boot, staging, name, directory    strings: u16 length, bytes
 //! check     32 bytes BLAKE3 of all before
 //! zeros     up to byte 8192
@@ -45,6 +47,9 @@ pub(super) struct Header {
     pub(super) root: ContentHash,
     pub(super) size: u64,
     pub(super) pieces: u32,
+    /// Whether the destination takes names for one that differ by case or form only; `None` for a
+    /// blob, and until the directory of a tree is there.
+    pub(super) folds: Option<bool>,
     /// Empty where it cannot be told.
     pub(super) boot: String,
     /// The name in the directory while receiving.
@@ -173,7 +178,7 @@ impl State {
 }
 
 fn encode(saved: &Saved) -> Option<Vec<u8>> {
-    let Header { kind, root, size, pieces, boot, staging, name, dir } = &saved.header;
+    let Header { kind, root, size, pieces, folds, boot, staging, name, dir } = &saved.header;
     let mut out = Vec::with_capacity(BITS_AT + saved.bits.as_bytes().len());
     out.extend_from_slice(MAGIC);
     let kind = match kind {
@@ -185,6 +190,7 @@ fn encode(saved: &Saved) -> Option<Vec<u8>> {
     out.extend_from_slice(root.as_bytes());
     out.extend_from_slice(&size.to_le_bytes());
     out.extend_from_slice(&pieces.to_le_bytes());
+    out.push(folds.map_or(2, u8::from));
     for text in [boot.as_bytes(), staging.as_bytes(), name.as_bytes(), dir.as_os_str().as_bytes()] {
         put_text(&mut out, text)?;
     }
@@ -227,13 +233,19 @@ fn decode(content: &[u8]) -> Option<(Saved, usize)> {
     let root = ContentHash(fields.array()?);
     let size = u64::from_le_bytes(fields.array()?);
     let pieces = u32::from_le_bytes(fields.array()?);
+    let folds = match fields.take(1)? {
+        [0] => Some(false),
+        [1] => Some(true),
+        [2] => None,
+        _ => return None,
+    };
     let (boot, staging, name) = (fields.string()?, fields.string()?, fields.string()?);
     let dir = OsString::from_vec(fields.text()?.to_vec()).into();
     let checked = *blake3::hash(&content[..fields.at]).as_bytes();
     if fields.array()? != checked {
         return None;
     }
-    let header = Header { kind, root, size, pieces, boot, staging, name, dir };
+    let header = Header { kind, root, size, pieces, folds, boot, staging, name, dir };
     fields.at = BITS_AT;
     let bits = Bitfield::from_bytes(fields.take(pieces.div_ceil(8) as usize)?, pieces).ok()?;
     let (mut moves, mut end) = (Vec::new(), fields.at);
@@ -286,6 +298,7 @@ mod tests {
             root: ContentHash([3; 32]),
             size: 1 << 40,
             pieces: 17,
+            folds: Some(true),
             boot: "boot".into(),
             staging: "ä.part".into(),
             name: String::new(),
@@ -306,7 +319,7 @@ mod tests {
         assert_eq!((read.header, read.bits, read.moves), (saved.header, saved.bits, saved.moves));
         assert_eq!(end, bytes.len());
         // Header and check, then a spare bit.
-        for at in (0..111).chain([BITS_AT + 2]) {
+        for at in (0..112).chain([BITS_AT + 2]) {
             let mut damaged = bytes.clone();
             damaged[at] ^= 0x80;
             assert!(decode(&damaged).is_none(), "byte {at}");
