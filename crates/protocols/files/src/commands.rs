@@ -1,6 +1,9 @@
 //! The facet's commands, time, and what workers bring.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, Instant},
+};
 
 use libp2p_identity::PeerId;
 use peerage_api::{
@@ -135,8 +138,11 @@ impl Behaviour {
 
     fn pause(&mut self, ask: Ask<Pause>, now: Instant) {
         let id = ask.request.transfer;
-        let running = |state: State| {
-            !state.is_over() && !matches!(state, State::Paused | State::Asked | State::Preparing)
+        let running = |state| {
+            matches!(
+                state,
+                State::Connecting | State::AwaitingDirect | State::Running | State::PausedByPeer
+            )
         };
         if let Err(error) = self.may(id, "be paused", running) {
             return ask.reply(Err(error));
@@ -362,11 +368,14 @@ impl Behaviour {
             return self.tell(id, &event);
         }
         if tick && transfer.row.state == State::Running {
+            // Slow paths take long for a piece: the rate is that of what arrives.
+            let wire = transfer.traffic.wire.load(Relaxed);
+            transfer.rate.on_bytes(wire - transfer.ticked_wire, now);
+            transfer.ticked_wire = wire;
             let done = transfer.done_bytes();
-            let moved = done.saturating_sub(transfer.ticked_bytes);
-            transfer.rate.on_bytes(moved, now);
+            let moved = done > transfer.ticked_bytes;
             transfer.ticked_bytes = done;
-            if moved > 0 {
+            if moved {
                 transfer.patience = None;
                 if let Side::Receive { begun, .. } = &mut transfer.row.side {
                     *begun = true;

@@ -116,7 +116,7 @@ impl Download {
         if *closed {
             return Written::Kept;
         }
-        self.traffic.on_piece(encoded.len(), self.plan.piece_bytes(piece));
+        self.traffic.on_piece(self.plan.piece_bytes(piece));
         let written = match &self.place {
             Place::Memory(collector) => match &mut *lock(collector) {
                 Some(collector) => {

@@ -67,15 +67,22 @@ impl Traffic {
         throttle.take(bytes as u64, Instant::now())
     }
 
-    /// A piece crossed the network.
-    pub(crate) fn on_piece(&self, wire: usize, content: u64) {
+    /// Bytes of pieces crossed the network.
+    pub(crate) fn on_bytes(&self, wire: usize) {
         self.wire.fetch_add(wire as u64, Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.on_bytes(wire);
+        }
+    }
+
+    /// A piece with so many bytes of content is through.
+    pub(crate) fn on_piece(&self, content: u64) {
         self.content.fetch_add(content, Relaxed);
         if let Some(share) = &self.share {
             share.fetch_add(content, Relaxed);
         }
         if let Some(whole) = &self.whole {
-            whole.on_piece(wire, content);
+            whole.on_piece(content);
         }
     }
 }

@@ -98,7 +98,8 @@ pub(crate) struct Transfer {
     pub(crate) traffic: Arc<Traffic>,
     /// What `traffic` had at the last note in the row.
     pub(crate) noted_wire: u64,
-    /// What [`Transfer::done_bytes`] was at the last tick.
+    /// What `traffic` and [`Transfer::done_bytes`] had at the last tick.
+    pub(crate) ticked_wire: u64,
     pub(crate) ticked_bytes: u64,
     /// Sending: what the receiver said it had, and what `traffic` had then.
     pub(crate) base_bytes: u64,
@@ -166,6 +167,7 @@ impl Transfer {
             path: None,
             traffic: Arc::new(Traffic::new(row.limit_bps, Some(whole))),
             noted_wire: 0,
+            ticked_wire: 0,
             ticked_bytes: row.done_bytes,
             base_bytes: row.done_bytes,
             base_content: 0,

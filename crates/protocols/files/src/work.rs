@@ -132,7 +132,8 @@ fn sink(place: &Destination, plan: Plan, store: &Store) -> Result<Sink, FilesErr
         Err(SinkError::OtherContent { .. }) => Sink::forget(&place.state),
         Err(error) => return Err(sink_error(&place.into, &error)),
     }
-    let target = Target { dir: place.into.clone(), name: place.rename.clone() };
+    let (dir, name, file) = (place.into.clone(), place.rename.clone(), place.content.file);
+    let target = Target { dir, name, file };
     Sink::create(plan, &place.content.name, &target, &place.state)
         .map_err(|error| sink_error(&place.into, &error))
 }
@@ -235,7 +236,7 @@ pub(crate) fn content_of(record: &SourceRecord) -> Content {
         peerage_content::SourceKind::Tree => (Kind::Tree, record.manifest_bytes),
     };
     let SourceRecord { root, bytes, files, .. } = *record;
-    Content { root, kind, size, bytes, files, name: record.name.clone() }
+    Content { root, kind, size, bytes, files, name: record.name.clone(), file: record.file() }
 }
 
 /// Opens shared content, or the manifest of a shared tree. Blocks.

@@ -171,9 +171,11 @@ impl Fetching {
             for slice in encoded.chunks_mut(SLICE) {
                 self.download.traffic.pay(slice.len()).await;
                 stream.read_exact(slice).await?;
+                self.download.traffic.on_bytes(slice.len());
             }
         } else {
             stream.read_exact(&mut encoded).await?;
+            self.download.traffic.on_bytes(encoded.len());
         }
         let rate = 1.0 / began.elapsed().as_secs_f64().max(1e-4);
         self.rate = if self.rate == 0.0 { rate } else { 0.8 * self.rate + 0.2 * rate };

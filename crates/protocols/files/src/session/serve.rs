@@ -107,11 +107,13 @@ async fn answer<W: AsyncWrite + Unpin>(
             traffic.pay(slice.len()).await;
             writer.write_all(slice).await?;
             writer.flush().await?;
+            traffic.on_bytes(slice.len());
         }
     } else {
         writer.write_all(encoded).await?;
+        traffic.on_bytes(encoded.len());
     }
-    traffic.on_piece(encoded.len(), plan.piece_bytes(*piece));
+    traffic.on_piece(plan.piece_bytes(*piece));
     Ok(())
 }
 
