@@ -25,10 +25,10 @@ pub trait Disk: fmt::Debug + Send + Sync + 'static {
     /// Those of `fallocate(2)`, except that it is not supported.
     fn allocate(&self, file: &File, len: u64) -> io::Result<()>;
 
-    /// Makes what was written to the file durable.
+    /// Makes what was written to the file durable, and its mode and time.
     ///
     /// # Errors
-    /// Those of `fdatasync(2)`: what was written since the last success may be lost.
+    /// Those of `fsync(2)`: what was written since the last success may be lost.
     fn sync(&self, file: &File) -> io::Result<()>;
 
     /// Makes everything durable that was written to the file system of this directory.
@@ -90,7 +90,7 @@ impl Disk for System {
     }
 
     fn sync(&self, file: &File) -> io::Result<()> {
-        file.sync_data()
+        file.sync_all()
     }
 
     fn sync_all(&self, dir: &File) -> io::Result<()> {

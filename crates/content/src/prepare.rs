@@ -107,7 +107,8 @@ impl Work<'_> {
     fn blob(&self, item: &SourceItem) -> Result<SourceRecord, PrepareError> {
         let size = walk::regular(&item.path)?;
         self.progress.found(size);
-        let (root, stamp, _) = self.hash(&item.path, &mut Vec::new(), crate::hash::threads())?;
+        let (root, stamp, executable) =
+            self.hash(&item.path, &mut Vec::new(), crate::hash::threads())?;
         let Stamp { size: bytes, .. } = stamp;
         Ok(SourceRecord {
             root,
@@ -118,6 +119,7 @@ impl Work<'_> {
             manifest_bytes: 0,
             items: vec![item.clone()],
             stamp: Some(stamp),
+            executable,
         })
     }
 
@@ -150,6 +152,7 @@ impl Work<'_> {
             manifest_bytes: manifest.bytes().len() as u64,
             items,
             stamp: None,
+            executable: false,
         })
     }
 }

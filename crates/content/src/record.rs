@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use peerage_types::ContentHash;
+use peerage_wire::files::{FileMode, manifest::Modified};
 use serde::{Deserialize, Serialize};
 
 /// Content that is shared where it is, as [`crate::prepare`] found it.
@@ -24,6 +25,18 @@ pub struct SourceRecord {
     pub items: Vec<SourceItem>,
     /// Of a blob, what its file looked like when it was hashed.
     pub stamp: Option<Stamp>,
+    /// Of a blob, whether the owner of its file may run it.
+    #[serde(default)]
+    pub executable: bool,
+}
+
+impl SourceRecord {
+    /// Of a blob, what its file has beside its bytes.
+    #[must_use]
+    pub fn file(&self) -> Option<FileMode> {
+        let Stamp { secs, nanos, .. } = self.stamp.filter(|_| self.kind == SourceKind::Blob)?;
+        Some(FileMode { executable: self.executable, modified: Modified { secs, nanos } })
+    }
 }
 
 /// What shared content is.

@@ -16,6 +16,8 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
+use peerage_wire::files::FileMode;
+
 use crate::{Bitfield, Plan, disk::Disk, disk::System};
 use folder::Folder;
 use names::Names;
@@ -31,6 +33,8 @@ pub struct Target {
     pub dir: PathBuf,
     /// Another name than that which was offered; not for bundles.
     pub name: Option<String>,
+    /// Mode and time that a blob gets when it is finished; trees bring their own.
+    pub file: Option<FileMode>,
 }
 
 /// Where content is now.

@@ -19,8 +19,8 @@ pub mod path;
 mod ticket;
 
 pub use frames::{
-    Answer, Content, Frame, FrameError, Kind, LENGTH_BYTES, MAX_FRAME_BYTES, MAX_NAME_BYTES,
-    MAX_PATH_BYTES, MAX_REASON_BYTES, News, Part, RUN_BYTES, Refusal, Request, Run, Status, length,
-    protocol, reason,
+    Answer, Content, FileMode, Frame, FrameError, Kind, LENGTH_BYTES, MAX_FRAME_BYTES,
+    MAX_NAME_BYTES, MAX_PATH_BYTES, MAX_REASON_BYTES, News, Part, RUN_BYTES, Refusal, Request, Run,
+    Status, length, protocol, reason,
 };
 pub use ticket::{MAX_ADDRESSES, MAX_PEERS, PREFIX, Ticket, TicketError};

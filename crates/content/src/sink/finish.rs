@@ -75,10 +75,18 @@ pub(super) fn finish(sink: &Sink) -> Result<Finished, SinkError> {
         return Err(SinkError::Incomplete { missing });
     }
     let moving = !sink.inner().moves.is_empty();
-    if let (Part::Tree(top), Some(manifest)) = (&sink.part, sink.plan.manifest())
-        && !moving
-    {
-        complete(sink, top, manifest)?;
+    let changed = match (&sink.part, sink.plan.manifest(), sink.header.file) {
+        (Part::Tree(top), Some(manifest), _) if !moving => {
+            complete(sink, top, manifest)?;
+            true
+        }
+        (Part::File(file), _, Some(mode)) if !moving => {
+            write::set_mode(file, mode).map_err(|error| SinkError::at(sink.staging(), error))?;
+            true
+        }
+        _ => false,
+    };
+    if changed {
         // Times and links come after the pieces that a checkpoint may have synced.
         sink.inner().state_durable = false;
     }

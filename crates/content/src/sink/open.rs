@@ -56,6 +56,7 @@ pub(super) fn create(
         size: plan.bytes(),
         pieces: plan.pieces(),
         folds: None,
+        file: target.file.filter(|file| kind == Kind::Blob && file.modified.is_valid()),
         boot: disk.boot_id().unwrap_or_default(),
         staging: String::new(),
         name: name.to_owned(),
@@ -296,7 +297,7 @@ mod tests {
     fn what_a_kill_left_unknown_about_names_is_found_out_by_the_next_start() {
         let dir = tempfile::tempdir().unwrap();
         let (state, target) =
-            (dir.path().join("state"), Target { dir: dir.path().into(), name: None });
+            (dir.path().join("state"), Target { dir: dir.path().into(), name: None, file: None });
         let disk =
             |folds| Arc::new(Faulty::new(Faults { folds: Some(folds), ..Faults::default() }));
         let plan = Plan::tree(ManifestBuilder::new(Some("t")).unwrap().finish());

@@ -9,6 +9,8 @@
 //! pieces    u32
 //! folds     u8       1 if the destination takes names for one that differ by case or form only,
 //!                    0 if not, 2 while that is not known
+//! mode      u8       of a blob: 1 if it is to be executable, 0 if not, 2 if nothing is known
+//! modified  i64, u32 seconds and nanoseconds, 0 if nothing is known
 //! boot, staging, name, directory    strings: u16 length, bytes
 //! check     32 bytes BLAKE3 of all before
 //! zeros     up to byte 8192
@@ -31,6 +33,7 @@ use std::{
 };
 
 use peerage_types::ContentHash;
+use peerage_wire::files::{FileMode, manifest::Modified};
 
 use crate::{Bitfield, Plan, cache};
 
@@ -50,6 +53,8 @@ pub(super) struct Header {
     /// Whether the destination takes names for one that differ by case or form only; `None` for a
     /// blob, and until the directory of a tree is there.
     pub(super) folds: Option<bool>,
+    /// Mode and time that a blob is to get.
+    pub(super) file: Option<FileMode>,
     /// Empty where it cannot be told.
     pub(super) boot: String,
     /// The name in the directory while receiving.
@@ -178,7 +183,7 @@ impl State {
 }
 
 fn encode(saved: &Saved) -> Option<Vec<u8>> {
-    let Header { kind, root, size, pieces, folds, boot, staging, name, dir } = &saved.header;
+    let Header { kind, root, size, pieces, folds, file, boot, staging, name, dir } = &saved.header;
     let mut out = Vec::with_capacity(BITS_AT + saved.bits.as_bytes().len());
     out.extend_from_slice(MAGIC);
     let kind = match kind {
@@ -190,7 +195,11 @@ fn encode(saved: &Saved) -> Option<Vec<u8>> {
     out.extend_from_slice(root.as_bytes());
     out.extend_from_slice(&size.to_le_bytes());
     out.extend_from_slice(&pieces.to_le_bytes());
-    out.push(folds.map_or(2, u8::from));
+    out.push(put_flag(*folds));
+    let Modified { secs, nanos } = file.map(|file| file.modified).unwrap_or_default();
+    out.push(put_flag(file.map(|file| file.executable)));
+    out.extend_from_slice(&secs.to_le_bytes());
+    out.extend_from_slice(&nanos.to_le_bytes());
     for text in [boot.as_bytes(), staging.as_bytes(), name.as_bytes(), dir.as_os_str().as_bytes()] {
         put_text(&mut out, text)?;
     }
@@ -205,6 +214,10 @@ fn encode(saved: &Saved) -> Option<Vec<u8>> {
         put_move(&mut out, next)?;
     }
     Some(out)
+}
+
+fn put_flag(flag: Option<bool>) -> u8 {
+    flag.map_or(2, u8::from)
 }
 
 fn put_text(out: &mut Vec<u8>, text: &[u8]) -> Option<()> {
@@ -233,19 +246,17 @@ fn decode(content: &[u8]) -> Option<(Saved, usize)> {
     let root = ContentHash(fields.array()?);
     let size = u64::from_le_bytes(fields.array()?);
     let pieces = u32::from_le_bytes(fields.array()?);
-    let folds = match fields.take(1)? {
-        [0] => Some(false),
-        [1] => Some(true),
-        [2] => None,
-        _ => return None,
-    };
+    let (folds, executable) = (fields.flag()?, fields.flag()?);
+    let secs = i64::from_le_bytes(fields.array()?);
+    let modified = Modified { secs, nanos: u32::from_le_bytes(fields.array()?) };
+    let file = executable.map(|executable| FileMode { executable, modified });
     let (boot, staging, name) = (fields.string()?, fields.string()?, fields.string()?);
     let dir = OsString::from_vec(fields.text()?.to_vec()).into();
     let checked = *blake3::hash(&content[..fields.at]).as_bytes();
     if fields.array()? != checked {
         return None;
     }
-    let header = Header { kind, root, size, pieces, folds, boot, staging, name, dir };
+    let header = Header { kind, root, size, pieces, folds, file, boot, staging, name, dir };
     fields.at = BITS_AT;
     let bits = Bitfield::from_bytes(fields.take(pieces.div_ceil(8) as usize)?, pieces).ok()?;
     let (mut moves, mut end) = (Vec::new(), fields.at);
@@ -271,6 +282,16 @@ impl<'a> Fields<'a> {
 
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         self.take(N)?.try_into().ok()
+    }
+
+    /// Yes, no, or not known.
+    fn flag(&mut self) -> Option<Option<bool>> {
+        match self.take(1)? {
+            [0] => Some(Some(false)),
+            [1] => Some(Some(true)),
+            [2] => Some(None),
+            _ => None,
+        }
     }
 
     fn text(&mut self) -> Option<&'a [u8]> {
@@ -299,6 +320,7 @@ mod tests {
             size: 1 << 40,
             pieces: 17,
             folds: Some(true),
+            file: Some((true, -5, 999_999_999).into()),
             boot: "boot".into(),
             staging: "ä.part".into(),
             name: String::new(),
@@ -319,7 +341,7 @@ mod tests {
         assert_eq!((read.header, read.bits, read.moves), (saved.header, saved.bits, saved.moves));
         assert_eq!(end, bytes.len());
         // Header and check, then a spare bit.
-        for at in (0..112).chain([BITS_AT + 2]) {
+        for at in (0..125).chain([BITS_AT + 2]) {
             let mut damaged = bytes.clone();
             damaged[at] ^= 0x80;
             assert!(decode(&damaged).is_none(), "byte {at}");

@@ -3,10 +3,12 @@
 use std::{
     fs::File,
     io::{self, IoSlice},
+    os::unix::fs::PermissionsExt as _,
     sync::Arc,
 };
 
 use peerage_wire::files::{
+    FileMode,
     manifest::{Entry, FileEntry, Kind, Manifest, Modified},
     path::RelRef,
 };
@@ -166,6 +168,22 @@ fn entry(manifest: &Manifest, number: u32) -> Option<(RelRef<'_>, FileEntry)> {
         Entry { path, kind: Kind::File(file) } => Some((path, file)),
         Entry { kind: Kind::Dir | Kind::Link { .. }, .. } => None,
     }
+}
+
+/// Gives a file its mode and time; what the file system cannot hold is left out.
+pub(super) fn set_mode(file: &File, mode: FileMode) -> io::Result<()> {
+    if mode.executable {
+        let mut permissions = file.metadata()?.permissions();
+        // Whoever may read it may run it: the umask still counts.
+        permissions.set_mode(permissions.mode() | ((permissions.mode() & 0o444) >> 2));
+        match file.set_permissions(permissions) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                tracing::debug!(%error, "the file system has no executable files");
+            }
+            other => other?,
+        }
+    }
+    set_modified(file, mode.modified)
 }
 
 /// Gives a file its time; one that the file system cannot hold is left out.

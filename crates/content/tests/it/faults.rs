@@ -235,7 +235,7 @@ fn a_destination_that_cannot_be_written_is_named() {
     let place = Place::new();
     let (_, source) = place.source(&[place.file("a", b"content")]);
     let create = |dir: std::path::PathBuf| {
-        let target = peerage_content::Target { dir, name: None };
+        let target = peerage_content::Target { dir, name: None, file: None };
         Sink::create(source.plan().clone(), "a", &target, &place.state()).unwrap_err()
     };
     let none = create(place.out().join("none"));

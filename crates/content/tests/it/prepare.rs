@@ -127,6 +127,10 @@ fn a_record_survives_json_and_paths_need_not_be_text() {
     assert_eq!((record.kind, record.bytes), (SourceKind::Blob, 7));
     let json = serde_json::to_string(&record).unwrap();
     assert_eq!(serde_json::from_str::<SourceRecord>(&json).unwrap(), record);
+    // As it was kept before modes were.
+    let older = json.replace(",\"executable\":false", "");
+    assert_ne!(older, json);
+    assert_eq!(serde_json::from_str::<SourceRecord>(&older).unwrap(), record);
 }
 
 #[test]

@@ -80,6 +80,59 @@ fn a_file_arrives_under_its_name() {
 }
 
 #[test]
+fn a_file_arrives_with_its_mode_and_time_also_after_a_kill() {
+    let place = Place::new();
+    for (size, executable, (secs, nanos)) in [
+        (0, true, (1_000_000_000, 123_000_000)),
+        (10, false, (-86_400, 999_999_999)),
+        (3_000_000, true, (1, 0)),
+    ] {
+        let path = place.file("run", &noise(9, size));
+        let mode = if executable { 0o755 } else { 0o644 };
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let time = if secs < 0 { UNIX_EPOCH - Duration::from_secs(86_400) } else { UNIX_EPOCH };
+        let time = time + Duration::new(secs.max(0) as u64, nanos);
+        File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+        let (prepared, source) = place.source(&[path]);
+        let file = prepared.record.file();
+        assert_eq!(file, Some((executable, secs, nanos).into()));
+        let target = Target { file, ..place.target() };
+        drop(Sink::create(source.plan().clone(), "run", &target, &place.state()).unwrap());
+        let sink = Sink::resume(source.plan().clone(), &place.state(), None).unwrap();
+        transfer(&source, &sink);
+        sink.checkpoint().unwrap();
+        let metadata = fs::metadata(&sink.finish().unwrap().paths[0]).unwrap();
+        let may_read = metadata.permissions().mode() & 0o444;
+        let may_run = metadata.permissions().mode() & 0o111;
+        assert_eq!(may_run, if executable { may_read >> 2 } else { 0 });
+        assert_eq!(metadata.modified().unwrap(), time);
+        Sink::discard(&place.state()).unwrap();
+        fs::remove_file(place.out().join("run")).unwrap();
+    }
+}
+
+#[test]
+fn a_time_that_is_none_is_left_out() {
+    let place = Place::new();
+    let (_, source) = place.source(&[place.file("a", b"content")]);
+    // The last two mean "now" and "leave it" to the system.
+    for nanos in [u32::MAX, 1_000_000_000, 0x3fff_ffff, 0x3fff_fffe] {
+        let target = Target { file: Some((true, 5, nanos).into()), ..place.target() };
+        let sink = Sink::create(source.plan().clone(), "a", &target, &place.state()).unwrap();
+        transfer(&source, &sink);
+        let metadata = fs::metadata(&sink.finish().unwrap().paths[0]).unwrap();
+        assert_eq!(metadata.permissions().mode() & 0o111, 0);
+    }
+    // A file system need not hold every time, but the content arrives.
+    for secs in [i64::MIN, i64::MAX] {
+        let target = Target { file: Some((false, secs, 0).into()), ..place.target() };
+        let sink = Sink::create(source.plan().clone(), "a", &target, &place.state()).unwrap();
+        transfer(&source, &sink);
+        assert_eq!(fs::read(&sink.finish().unwrap().paths[0]).unwrap(), b"content");
+    }
+}
+
+#[test]
 fn a_tree_arrives_as_it_is() {
     let place = Place::new();
     fill(&place, "tree");
@@ -149,7 +202,7 @@ fn names_that_are_taken_are_numbered_and_what_has_them_stays() {
     for name in ["a.txt", "a (1).txt", "a.txt.part"] {
         fs::write(place.out().join(name), "old").unwrap();
     }
-    let target = Target { dir: place.out(), name: Some("b.txt".into()) };
+    let target = Target { name: Some("b.txt".into()), ..place.target() };
     let renamed =
         Sink::create(source.plan().clone(), "a.txt", &target, &place.dir.path().join("s2"))
             .unwrap();

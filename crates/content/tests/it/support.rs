@@ -40,7 +40,7 @@ impl Place {
     }
 
     pub(crate) fn target(&self) -> Target {
-        Target { dir: self.out(), name: None }
+        Target { dir: self.out(), name: None, file: None }
     }
 
     /// Writes a file of the sender.

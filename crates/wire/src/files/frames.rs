@@ -3,6 +3,8 @@
 use peerage_types::{ContentHash, Network, TransferId};
 use serde::{Deserialize, Serialize};
 
+use super::manifest::Modified;
+
 /// Longest frame after its length.
 pub const MAX_FRAME_BYTES: usize = 8 * 1024;
 /// Longest name of content in bytes.
@@ -47,6 +49,32 @@ pub struct Content {
     pub files: u64,
     /// What it is called; up to [`MAX_NAME_BYTES`], no path.
     pub name: String,
+    /// Of one file, what it has beside its bytes, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<FileMode>,
+}
+
+/// What a file has beside its bytes, as the manifest tells it of the files of a tree. In CBOR
+/// `[executable, seconds, nanoseconds]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(bool, i64, u32)", into = "(bool, i64, u32)")]
+pub struct FileMode {
+    /// Whether its owner may run it.
+    pub executable: bool,
+    /// When its content last changed.
+    pub modified: Modified,
+}
+
+impl From<(bool, i64, u32)> for FileMode {
+    fn from((executable, secs, nanos): (bool, i64, u32)) -> Self {
+        Self { executable, modified: Modified { secs, nanos } }
+    }
+}
+
+impl From<FileMode> for (bool, i64, u32) {
+    fn from(FileMode { executable, modified }: FileMode) -> Self {
+        (executable, modified.secs, modified.nanos)
+    }
 }
 
 /// Which bytes a stream is about.
@@ -320,17 +348,21 @@ impl News {
 }
 
 impl Content {
-    /// Whether the name is one and the sizes agree.
+    /// Whether the name is one, the sizes agree, and the time is one.
     ///
     /// # Errors
     /// [`FrameError::Name`], [`FrameError::TooLong`], [`FrameError::Malformed`].
     pub fn check(&self) -> Result<(), FrameError> {
         limit("name", &self.name, MAX_NAME_BYTES)?;
         super::path::check_name(&self.name).map_err(|_| FrameError::Name)?;
-        match self.kind {
-            Kind::File if self.bytes != self.size || self.files != 1 => Err(FrameError::Malformed),
-            _ => Ok(()),
-        }
+        let agrees = match self.kind {
+            Kind::File => {
+                let time = self.file.is_none_or(|file| file.modified.is_valid());
+                time && self.bytes == self.size && self.files == 1
+            }
+            Kind::Tree => self.file.is_none(),
+        };
+        if agrees { Ok(()) } else { Err(FrameError::Malformed) }
     }
 }
 

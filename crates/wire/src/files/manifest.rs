@@ -115,6 +115,14 @@ pub struct Modified {
     pub nanos: u32,
 }
 
+impl Modified {
+    /// Whether the nanoseconds are less than a second.
+    #[must_use]
+    pub fn is_valid(self) -> bool {
+        self.nanos < 1_000_000_000
+    }
+}
+
 impl Manifest {
     /// Reads a manifest; `bytes` is kept, not copied.
     ///

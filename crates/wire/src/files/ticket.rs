@@ -5,16 +5,17 @@
 //!
 //! ```text
 //! version  u8    1
-//! rest     CBOR  [root, kind, size, bytes, files, name, [[peer, [address, …]], …]]
+//! rest     CBOR  [root, kind, size, bytes, files, name, file, [[peer, [address, …]], …]]
 //! ```
 //!
-//! Root, peers and addresses are byte strings in their binary forms.
+//! Root, peers and addresses are byte strings in their binary forms; `file` is that of
+//! [`Content`], or null. The CBOR is in its shortest form, as that of frames.
 
 use bech32::{Bech32m, Hrp, primitives::decode::CheckedHrpstring};
 use peerage_types::{ContentHash, Multiaddr, PeerId};
 use serde::{Deserialize, Serialize};
 
-use super::frames::{Content, FrameError, Kind};
+use super::frames::{Content, FileMode, FrameError, Kind};
 
 /// What every ticket begins with.
 pub const PREFIX: &str = "peeragefile";
@@ -38,7 +39,13 @@ pub struct Ticket {
 
 /// Everything without names of fields: a ticket should be short.
 #[derive(Serialize, Deserialize)]
-struct Body(ContentHash, Kind, u64, u64, u64, String, Vec<(Blob, Vec<Blob>)>);
+struct Body(ContentHash, Kind, u64, u64, u64, String, Option<FileMode>, Vec<(Blob, Vec<Blob>)>);
+
+impl Body {
+    fn encode(&self) -> Vec<u8> {
+        cbor4ii::serde::to_vec(vec![VERSION], self).expect("these types have a CBOR form")
+    }
+}
 
 /// A byte string, rather than a list of numbers.
 struct Blob(Vec<u8>);
@@ -134,8 +141,12 @@ impl Ticket {
             Some((other, _)) => return Err(TicketError::Version(*other)),
             None => return Err(TicketError::Malformed),
         };
-        let Body(root, kind, size, bytes, files, name, peers) = body;
-        let content = Content { root, kind, size, bytes, files, name };
+        // Nothing is hidden in it.
+        if body.encode() != bytes {
+            return Err(TicketError::Malformed);
+        }
+        let Body(root, kind, size, bytes, files, name, file, peers) = body;
+        let content = Content { root, kind, size, bytes, files, name, file };
         content.check()?;
         if peers.len() > MAX_PEERS {
             return Err(TicketError::Malformed);
@@ -158,7 +169,6 @@ fn body(content: &Content, peers: &[(PeerId, Vec<Multiaddr>)]) -> Vec<u8> {
     let peers = peers
         .iter()
         .map(|(peer, addresses)| (Blob(peer.to_bytes()), addresses.iter().map(blob).collect()));
-    let Content { root, kind, size, bytes, files, name } = content.clone();
-    let body = Body(root, kind, size, bytes, files, name, peers.collect());
-    cbor4ii::serde::to_vec(vec![VERSION], &body).expect("these types have a CBOR form")
+    let Content { root, kind, size, bytes, files, name, file } = content.clone();
+    Body(root, kind, size, bytes, files, name, file, peers.collect()).encode()
 }

@@ -93,7 +93,7 @@ impl Shelf {
     }
 
     fn download_on(&self, disk: Arc<dyn Disk>, plan: &Plan) -> Arc<Download> {
-        let target = Target { dir: self.dir.path().join("out"), name: None };
+        let target = Target { dir: self.dir.path().join("out"), name: None, file: None };
         let state = self.dir.path().join("state");
         let sink = Sink::create_on(disk, plan.clone(), "got", &target, &state).unwrap();
         let traffic = Arc::new(Traffic::new(None, None));

@@ -19,6 +19,7 @@ fn row() -> Row {
             bytes: u64::MAX,
             files: 3,
             name: "ñame".into(),
+            file: None,
         }),
         name: "名".into(),
         side: Side::Receive {
@@ -165,10 +166,14 @@ fn every_state_piece_of_news_and_side_survives() {
         manifest_bytes: 0,
         items: vec![SourceItem { name: "a".into(), path: "/a".into() }],
         stamp: Some(stamp),
+        executable: true,
     };
     for record in [None, Some(record)] {
         survives(&Row { side: Side::Send { keep_links: true, record, offered: true }, ..row() });
     }
+    let file = Some((true, i64::MIN, 999_999_999).into());
+    let content = Some(Content { kind: Kind::File, file, ..row().content.unwrap() });
+    survives(&Row { content, ..row() });
     survives(&Row { peer: None, content: None, finished: None, limit_bps: None, ..row() });
 }
 

@@ -104,8 +104,8 @@ impl Rules {
 
     fn admit_file(&mut self, file: &FileEntry, path: RelRef<'_>) -> Result<(), ManifestError> {
         let text = || path.as_str().to_owned();
-        let nanos = file.modified.nanos;
-        if nanos >= 1_000_000_000 {
+        let Modified { nanos, .. } = file.modified;
+        if !file.modified.is_valid() {
             return Err(ManifestError::Time { path: text(), nanos });
         }
         if file.size == 0 && file.root.0 != *blake3::hash(b"").as_bytes() {
