@@ -7,5 +7,6 @@ mod config;
 mod files;
 mod http;
 mod lifecycle;
+mod relayed;
 mod sandbox;
 mod talk;
