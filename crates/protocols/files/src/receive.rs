@@ -16,7 +16,7 @@ use peerage_dialog::{DialogError, DialogId, Open, Path};
 use peerage_store::RowKind;
 use peerage_types::{ContentHash, TransferId, UnixMillis};
 use peerage_wire::files::{
-    Answer, Kind, News, Part, Refusal, Request, Ticket, path::check_name, reason,
+    Answer, Content, Kind, News, Part, Refusal, Request, Ticket, path::check_name, reason,
 };
 
 use crate::{
@@ -28,6 +28,7 @@ use crate::{
     download::{Download, Place, lock},
     providers::State as Standing,
     session::{Fetched, SessionError, ask as ask_peer, fetch},
+    shares::ShareRow,
     transfer::{Row, Side, Stage, Transfer},
     work::{self, Destination, Opening, Work},
 };
@@ -70,6 +71,9 @@ impl Behaviour {
         };
         let own = |(peer, _): &(PeerId, _)| *peer == self.config.local;
         let peer = providers.iter().find(|provider| !own(provider)).map(|(peer, _)| *peer);
+        if peer.is_none() && !providers.is_empty() {
+            return Err(self.own_content(content.as_ref()));
+        }
         let last = published.as_deref().and_then(|path| path.rsplit('/').find(|p| !p.is_empty()));
         let named = content.as_ref().map(|content| content.name.clone());
         let name = request.name.clone().or(named).or(last.map(str::to_owned));
@@ -99,6 +103,19 @@ impl Behaviour {
             error: None,
             untold: None,
         })
+    }
+
+    /// Why nothing is fetched that only this node is said to have.
+    fn own_content(&self, content: Option<&Content>) -> FilesError {
+        let root = content.map(|content| content.root);
+        let shared = self.shares.values().find(|share| root.is_some() && share.hash() == root);
+        match shared.and_then(ShareRow::path) {
+            Some(path) => FilesError::Path { path, reason: "is shared by this node itself".into() },
+            None => FilesError::Unreachable {
+                peer: self.config.local,
+                reason: "it is this node itself".into(),
+            },
+        }
     }
 
     /// Does what a transfer needs now, if it is under way.

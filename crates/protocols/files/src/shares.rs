@@ -89,6 +89,14 @@ impl ShareRow {
             What::Folder { .. } => None,
         }
     }
+
+    /// Where it is, or the first of it.
+    pub(crate) fn path(&self) -> Option<PathBuf> {
+        match &self.what {
+            What::Content { record } => record.items.first().map(|item| item.path.clone()),
+            What::Folder { path, .. } => Some(path.clone()),
+        }
+    }
 }
 
 impl Behaviour {
