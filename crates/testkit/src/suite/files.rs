@@ -128,6 +128,9 @@ pub async fn share(node: &Node, path: &Path) -> (Share, String) {
 }
 
 /// The end of a transfer, whichever.
+///
+/// # Errors
+/// What ended it, if that is not its completion.
 pub async fn end(node: &Node, transfer: TransferId) -> Result<Transfer, FilesError> {
     within("the end of a transfer", node.files().wait(transfer)).await
 }
