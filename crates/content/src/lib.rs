@@ -2,7 +2,7 @@
 //!
 //! Content is a blob (one file) or a tree (a [`Manifest`] and its files), named by a BLAKE3 hash. A
 //! [`Plan`] cuts it into pieces; a [`Source`] reads and encodes them, a [`Sink`] verifies and writes
-//! them, a [`Collector`] does so in memory. Follows `docs/protocols/files.md`. Everything here
+//! them, a [`Collector`] does so in memory. Wire: [`peerage_wire::files`]. Everything here
 //! blocks: call it from blocking workers. Invariant: no byte is served or written that was not
 //! verified against the root in the same call.
 
