@@ -1,0 +1,95 @@
+//! Pushes and pulls without anything of a Peerage node around.
+
+use peerage_api::files::Wanted;
+
+use super::support::*;
+use peerage_api::files::{FilesError, Side, State};
+
+#[tokio::test]
+async fn a_store_and_a_config_are_all_that_it_takes() {
+    let (one, other) = (Node::new().await, Node::new().await);
+    let path = one.put("file", 3 * MIB);
+    let (_, ticket) = one.share(&path).await;
+    assert!(!addresses(&ticket).is_empty());
+    let got = other.get(Wanted::Ticket(ticket), None).await;
+    let got = other.end(got).await.unwrap();
+    assert!(std::fs::read(&got.paths[0]).unwrap() == noise(3 * MIB));
+
+    let reply = other.put("reply", MIB);
+    let sent = other.send(&reply, &one, None).await;
+    one.in_state(sent, State::Asked).await;
+    one.files.accept(sent, None).await.unwrap();
+    let got = one.end(sent).await.unwrap();
+    assert_eq!(got.paths, [one.dir.path().join("downloads/reply")]);
+    other.end(sent).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_last_word_counts_however_fast_it_follows_the_one_before() {
+    let (one, other) = (Node::new().await, Node::new().await);
+    one.meet(&other).await;
+    let path = one.put("file", 2 * MIB);
+    let sent = one.send(&path, &other, Some(2_000_000)).await;
+    other.in_state(sent, State::Asked).await;
+    other.files.accept(sent, None).await.unwrap();
+    other.in_state(sent, State::Running).await;
+    for node in [&one, &other] {
+        node.in_state(sent, State::Running).await;
+        for _ in 0..3 {
+            node.files.pause(sent).await.unwrap();
+            node.files.resume(sent).await.unwrap();
+        }
+    }
+    other.end(sent).await.unwrap();
+    one.end(sent).await.unwrap();
+
+    let sent = one.send(&path, &other, Some(100_000)).await;
+    other.in_state(sent, State::Asked).await;
+    other.files.accept(sent, None).await.unwrap();
+    one.in_state(sent, State::Running).await;
+    one.files.pause(sent).await.unwrap();
+    one.files.cancel(sent).await.unwrap();
+    assert_eq!(other.end(sent).await, Err(FilesError::Cancelled { by: Side::Them }));
+}
+
+#[tokio::test]
+async fn what_is_hashed_can_be_cancelled_but_not_paused() {
+    let (one, other) = (Node::new().await, Node::new().await);
+    let path = one.put("file", 20 * MIB);
+    let sent = one.send(&path, &other, None).await;
+    let hashing = one.files.pause(sent).await.unwrap_err();
+    assert!(matches!(hashing, FilesError::WrongState { .. }), "{hashing:?}");
+    one.files.cancel(sent).await.unwrap();
+    assert_eq!(one.end(sent).await, Err(FilesError::Cancelled { by: Side::Us }));
+    one.files.forget(sent).await.unwrap();
+    assert_eq!(one.files.stats().await.unwrap().active, 0);
+}
+
+#[tokio::test]
+async fn whom_nobody_can_reach_is_unreachable_and_resume_tries_again() {
+    let (one, other) = (Node::new().await, Node::new().await);
+    let path = one.put("file", 100);
+    let sent = one.send(&path, &other, None).await;
+    let error = one.end(sent).await.unwrap_err();
+    assert!(matches!(error, FilesError::Unreachable { peer, .. } if peer == other.peer));
+    one.meet(&other).await;
+    one.files.resume(sent).await.unwrap();
+    other.in_state(sent, State::Asked).await;
+    other.files.accept(sent, None).await.unwrap();
+    other.end(sent).await.unwrap();
+    one.end(sent).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_shared_again_can_be_got_again() {
+    let (one, other) = (Node::new().await, Node::new().await);
+    let path = one.put("file", MIB);
+    let (share, ticket) = one.share(&path).await;
+    one.files.unshare(share).await.unwrap();
+    let got = other.get(Wanted::Ticket(ticket), None).await;
+    let gone = other.end(got).await.unwrap_err();
+    assert!(matches!(gone, FilesError::NotThere { peer, .. } if peer == one.peer), "{gone:?}");
+    one.share(&path).await;
+    other.files.resume(got).await.unwrap();
+    other.end(got).await.unwrap();
+}
