@@ -18,22 +18,14 @@ const MANY_LEFT: u32 = 256;
 /// No peer came or went for so long: it is quiet.
 const QUIET: Duration = Duration::from_secs(5);
 
-/// Buffers from this size on are mapped by themselves and go back as soon as they are freed. Pieces of
-/// files, of 1 MiB, are; they are used again while a transfer runs.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-const MIN_MAPPED_BYTES: libc::c_int = 256 * 1024;
-
-/// To be called before there are other threads: as many heaps as threads of the runtime, and large
-/// buffers outside of them.
+/// To be called before there are other threads: as many heaps as threads of the runtime.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(unsafe_code, reason = "there is no safe way to ask for it")]
 pub(crate) fn limit_heaps(threads: usize) {
     let heaps = libc::c_int::try_from(threads.max(1)).unwrap_or(libc::c_int::MAX);
-    for (what, value) in [(libc::M_ARENA_MAX, heaps), (libc::M_MMAP_THRESHOLD, MIN_MAPPED_BYTES)] {
-        // SAFETY: mallopt may be called at any time; these options take any positive number.
-        if unsafe { libc::mallopt(what, value) } == 0 {
-            tracing::debug!(what, value, "the allocator does not take an option");
-        }
+    // SAFETY: mallopt may be called at any time; this option takes any positive number.
+    if unsafe { libc::mallopt(libc::M_ARENA_MAX, heaps) } == 0 {
+        tracing::debug!(heaps, "the allocator does not take the limit");
     }
 }
 

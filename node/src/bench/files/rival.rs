@@ -14,7 +14,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Row, check, fresh, row};
+use super::{Row, check, fresh, row, warm};
 
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -26,6 +26,7 @@ pub(super) fn is_installed() -> bool {
 /// From the start of the sender to the end of the receiver.
 pub(super) async fn one_file(home: &Path, file: &Path) -> anyhow::Result<Row> {
     let (send, receive) = (fresh(home, "rival-send")?, fresh(home, "rival-receive")?);
+    warm(home, file)?;
     let begin = Instant::now();
     let mut sender = Command::new("sendme")
         .args(["send", "--relay", "disabled", "--ticket-type", "addresses"])
