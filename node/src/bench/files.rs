@@ -130,11 +130,6 @@ async fn one_file(home: &Path, listen: &str, file: &Path) -> anyhow::Result<Row>
 fn warm(home: &Path, file: &Path) -> anyhow::Result<()> {
     let scratch = home.join("warm.bin");
     fs::copy(file, &scratch)?;
-    let mut pages = fs::OpenOptions::new().write(true).open(&scratch)?;
-    let block = vec![0; 1 << 20];
-    for _ in 0..fs::metadata(file)?.len() >> 20 {
-        std::io::Write::write_all(&mut pages, &block)?;
-    }
     Ok(fs::remove_file(scratch)?)
 }
 
