@@ -2,14 +2,13 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
-    path::PathBuf,
     pin::Pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use futures::{StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use libp2p_core::{Endpoint, Multiaddr, transport::PortUse};
 use libp2p_identity::PeerId;
 use libp2p_swarm::{
@@ -17,14 +16,14 @@ use libp2p_swarm::{
     NetworkBehaviour, StreamProtocol, THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use peerage_api::{
-    Ask, Sink,
-    files::{self as api, FilesError, State},
-    peers::{Connect, PeersError},
+    Sink,
+    files::{self as api, State},
+    peers::PeersError,
 };
 use peerage_content::Cache;
 use peerage_dialog::{self as dialog, DialogError, DialogId, Dialogs, Handler};
-use peerage_store::{RowKind, Store, TransfersSnapshot};
-use peerage_types::{ContentHash, Network, TransferId, UnixMillis};
+use peerage_store::{Store, TransfersSnapshot};
+use peerage_types::{ContentHash, TransferId, UnixMillis};
 use peerage_wire::files::{Answer, protocol};
 use tokio::{
     sync::{Semaphore, mpsc},
@@ -37,6 +36,7 @@ use crate::{
         FIRST_CONTACT_TIMEOUT, MAX_HASHING, MAX_KNOCKS, MAX_SERVING, MAX_STREAMS_PER_PEER,
         OFFER_EXPIRY, PROGRESS_TIMEOUT,
     },
+    config::{Config, Event},
     inbound::Knock,
     session::{Fetched, SessionError},
     shares::{Grant, ShareRow},
@@ -44,58 +44,6 @@ use crate::{
     transfer::{Row, Side, Transfer},
     work::{Library, Work},
 };
-
-/// How the behaviour is set up.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Names the protocol: only nodes of the same network exchange files.
-    pub network: Network,
-    /// Our own id, for tickets.
-    pub local: PeerId,
-    /// Folder for lists of files, hashes and what is known of incomplete transfers; made 0700.
-    pub home: PathBuf,
-    /// Where accepted offers go unless somebody says otherwise.
-    pub downloads: PathBuf,
-    /// Peers whose offers are accepted without asking.
-    pub accept_from: HashSet<PeerId>,
-    /// Their offers above this size are asked about all the same.
-    pub accept_max_bytes: u64,
-    /// Bytes a second that all transfers together may send.
-    pub send_limit_bps: Option<u64>,
-    /// Bytes a second that all transfers together may receive.
-    pub receive_limit_bps: Option<u64>,
-    /// Also transfer through relays, rather than wait for a direct connection.
-    pub allow_relay: bool,
-}
-
-/// What the embedding node is told and asked.
-#[derive(Debug)]
-pub enum Event {
-    /// Connect to this peer, and answer how that went.
-    Connect(Ask<Connect>),
-    /// Who provides this content? Answer with [`Behaviour::on_providers`].
-    NeedProviders {
-        /// What.
-        hash: ContentHash,
-    },
-    /// This node provides content: announce it, and again before the announcement expires.
-    Provide {
-        /// What.
-        hash: ContentHash,
-    },
-    /// It no longer does.
-    Withdraw {
-        /// What.
-        hash: ContentHash,
-    },
-    /// A peer did what no correct node does.
-    Misbehaved {
-        /// Who.
-        peer: PeerId,
-        /// What it did.
-        reason: String,
-    },
-}
 
 /// How a dialog ended.
 #[derive(Debug)]
@@ -347,88 +295,6 @@ impl Behaviour {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.work.is_empty()
-    }
-
-    pub(crate) fn emit(&mut self, event: Event) {
-        self.outbox.push_back(ToSwarm::GenerateEvent(event));
-        self.wake();
-    }
-
-    /// Commands come between polls: the timer, being due, makes the swarm poll again.
-    pub(crate) fn wake(&mut self) {
-        self.timer = Some(Box::pin(sleep_until(tokio::time::Instant::now())));
-    }
-
-    pub(crate) fn tell(&mut self, id: TransferId, event: &api::Event) {
-        self.feeds.retain(|(wanted, sink)| {
-            if wanted.is_none_or(|wanted| wanted == id) {
-                sink.offer(event.clone())
-            } else {
-                !sink.is_closed()
-            }
-        });
-    }
-
-    /// Changes how a transfer stands, tells it and remembers it.
-    pub(crate) fn set_state(&mut self, id: TransferId, state: State, now: Instant) {
-        let Some(transfer) = self.transfers.get_mut(&id) else { return };
-        if transfer.row.state == state {
-            return;
-        }
-        transfer.settle(now);
-        transfer.row.state = state;
-        transfer.since = (state == State::Running).then_some(now);
-        if state.is_over() {
-            transfer.row.finished = Some(UnixMillis::now());
-            transfer.rate = crate::rate::Rate::new(now);
-            match state {
-                State::Done => self.counts.done += 1,
-                State::Failed => self.counts.failed += 1,
-                _ => {}
-            }
-        }
-        self.save(id);
-        self.tell_state(id, now);
-    }
-
-    pub(crate) fn tell_state(&mut self, id: TransferId, now: Instant) {
-        let Some(transfer) = self.transfers.get(&id) else { return };
-        let event = api::Event::State { transfer: Box::new(transfer.shown(now)) };
-        self.tell(id, &event);
-        self.wake();
-    }
-
-    pub(crate) fn save(&self, id: TransferId) {
-        if let Some(row) = self.transfers.get(&id).and_then(|transfer| transfer.row.encode()) {
-            // The store reports what it could not write.
-            drop(self.store.transfers().put(RowKind::Transfer, id, row));
-        }
-    }
-
-    pub(crate) fn fail(&mut self, id: TransferId, error: FilesError, now: Instant) {
-        tracing::debug!(%id, %error, "transfer failed");
-        if let Some(transfer) = self.transfers.get_mut(&id) {
-            transfer.row.error = Some(error);
-        }
-        self.suspend(id, now);
-        self.set_state(id, State::Failed, now);
-    }
-
-    /// Asks the embedding node for a connection, unless it is asked already.
-    pub(crate) fn connect(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
-        if self.stopping || !self.dialled.insert(peer) {
-            return;
-        }
-        let (ask, answer) = Ask::new(Connect { peer: Some(peer), addresses });
-        self.emit(Event::Connect(ask));
-        let connecting = async move {
-            let outcome = match answer.await {
-                Ok(outcome) => outcome.map(drop),
-                Err(_) => Err(PeersError::Link(peerage_api::LinkError::Stopped)),
-            };
-            (peer, outcome)
-        };
-        self.connecting.push(connecting.boxed());
     }
 
     fn on_dialog(&mut self, event: dialog::Event<Done>, now: Instant) {

@@ -267,7 +267,7 @@ impl Behaviour {
         let (dialog, of) = self.inbound.get_mut(&token)?;
         *of = Some(id);
         transfer.serving.push(*dialog);
-        transfer.path = self.dialogs.best(&peer).map(crate::receive::shown_path);
+        transfer.path = self.dialogs.best(&peer).map(crate::fetching::shown_path);
         transfer.retry_at = None;
         if transfer.row.state != State::Done {
             (transfer.row.error, transfer.row.finished) = (None, None);

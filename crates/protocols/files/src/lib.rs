@@ -11,9 +11,9 @@
 //! | `schedule.rs` | which piece is asked of whom; pure |
 //! | `providers.rs`, `rate.rs` | whom to try when, how fast; pure |
 //! | `session/` | the dialogs: bytes between a stream, workers and the disk |
-//! | `send.rs`, `receive.rs`, `shares.rs` | what a transfer or share needs next |
+//! | `send.rs`, `receive.rs`, `fetching.rs`, `finishing.rs`, `shares.rs` | what a transfer or share needs next |
 //! | `inbound.rs` | what peers may have |
-//! | `behaviour.rs`, `commands.rs` | events, commands and time |
+//! | `behaviour.rs`, `standing.rs`, `commands.rs` | events, states, commands and time |
 //!
 //! Wire: [`peerage_wire::files`].
 //!
@@ -98,7 +98,10 @@
 mod behaviour;
 pub mod bounds;
 mod commands;
+mod config;
 mod download;
+mod fetching;
+mod finishing;
 mod inbound;
 mod providers;
 mod rate;
@@ -107,8 +110,10 @@ mod schedule;
 mod send;
 mod session;
 mod shares;
+mod standing;
 mod traffic;
 mod transfer;
 mod work;
 
-pub use behaviour::{Behaviour, Config, Event};
+pub use behaviour::Behaviour;
+pub use config::{Config, Event};

@@ -30,8 +30,9 @@ use peerage_wire::files::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    behaviour::{Behaviour, Event},
+    behaviour::Behaviour,
     bounds::{MAX_READERS, MAX_SHARES},
+    config::Event,
     transfer::shown_kind,
     work::{self, Work, content_of},
 };
