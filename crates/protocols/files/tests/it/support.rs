@@ -163,6 +163,7 @@ pub(crate) fn noise(len: usize) -> Vec<u8> {
 async fn drive(mut swarm: Swarm<Behaviour>, mut asked: mpsc::Receiver<Command>) {
     loop {
         tokio::select! {
+            biased;
             command = asked.recv() => match command {
                 Some(Command::Files(command)) => {
                     swarm.behaviour_mut().on_command(command, Instant::now());

@@ -29,19 +29,18 @@ async fn the_last_word_counts_however_fast_it_follows_the_one_before() {
     let (one, other) = (Node::new().await, Node::new().await);
     one.meet(&other).await;
     let path = one.put("file", 2 * MIB);
-    let sent = one.send(&path, &other, Some(2_000_000)).await;
-    other.in_state(sent, State::Asked).await;
-    other.files.accept(sent, None).await.unwrap();
-    other.in_state(sent, State::Running).await;
     for node in [&one, &other] {
-        node.in_state(sent, State::Running).await;
-        for _ in 0..3 {
-            node.files.pause(sent).await.unwrap();
-            node.files.resume(sent).await.unwrap();
-        }
+        let sent = one.send(&path, &other, Some(2_000_000)).await;
+        other.in_state(sent, State::Asked).await;
+        other.files.accept(sent, None).await.unwrap();
+        one.in_state(sent, State::Running).await;
+        other.in_state(sent, State::Running).await;
+        // Both are asked before anything can be told.
+        let (paused, resumed) = tokio::join!(node.files.pause(sent), node.files.resume(sent));
+        paused.and(resumed).unwrap();
+        other.end(sent).await.unwrap();
+        one.end(sent).await.unwrap();
     }
-    other.end(sent).await.unwrap();
-    one.end(sent).await.unwrap();
 
     let sent = one.send(&path, &other, Some(100_000)).await;
     other.in_state(sent, State::Asked).await;
@@ -92,4 +91,22 @@ async fn what_is_shared_again_can_be_got_again() {
     one.share(&path).await;
     other.files.resume(got).await.unwrap();
     other.end(got).await.unwrap();
+}
+
+#[tokio::test]
+async fn more_gets_than_are_received_at_a_time_all_complete() {
+    let (one, other) = (Node::new().await, Node::new().await);
+    let mut tickets = Vec::new();
+    for n in 0..3 * peerage_files::bounds::MAX_RECEIVING {
+        tickets.push(one.share(&one.put(&n.to_string(), 200_000 + n)).await.1);
+    }
+    let mut all = Vec::new();
+    for ticket in tickets {
+        // As slow as to have many of them under way.
+        all.push(other.get(Wanted::Ticket(ticket), Some(200_000)).await);
+    }
+    for (n, id) in all.into_iter().enumerate() {
+        let got = other.end(id).await.unwrap();
+        assert!(std::fs::read(&got.paths[0]).unwrap() == noise(200_000 + n));
+    }
 }
