@@ -17,7 +17,7 @@ use crate::{
     traffic::SLICE,
 };
 
-/// Pieces that are asked for ahead, at least: one is read, one is on its way, one is prepared.
+/// Pieces that are asked for ahead, at least: one is read, one is prepared and one waits there.
 const MIN_AHEAD: usize = 3;
 /// And at most: 64 MiB of a path with a long round trip, in the buffers of the network.
 const MAX_AHEAD: usize = 64;

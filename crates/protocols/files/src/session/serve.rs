@@ -1,6 +1,6 @@
 //! The serving side: reads and encodes the next piece while one is written.
 
-use std::{mem, sync::Arc};
+use std::{collections::VecDeque, sync::Arc};
 
 use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, future};
 use peerage_content::{Source, SourceError};
@@ -15,6 +15,9 @@ use crate::traffic::{SLICE, Traffic};
 
 /// Runs that wait to be served; a peer that asks for more waits. 8 bytes each.
 const MAX_RUNS: usize = 128;
+
+/// Pieces that are read, hashed and encoded while one before them is written: 2 MiB.
+const MAX_PREPARED: usize = 2;
 
 /// What is served, and who counts it.
 #[derive(Debug, Clone)]
@@ -53,23 +56,24 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     };
     let answered = async {
         let mut line = Line { runs: &mut runs, run: Run { first: 0, count: 0 } };
-        let (mut ahead, mut spare) = (None, Vec::new());
+        let (mut ahead, mut spare) = (VecDeque::new(), Vec::new());
         loop {
-            let ready = match ahead.take() {
-                Some(ready) => ready,
-                None => {
-                    writer.flush().await?;
-                    match line.next().await {
-                        Some(piece) => prepare(&serving.source, piece, mem::take(&mut spare)),
-                        None => break,
-                    }
+            while ahead.len() < MAX_PREPARED
+                && let Some(piece) = line.try_next()
+            {
+                ahead.push_back(prepare(&serving.source, piece, spare.pop().unwrap_or_default()));
+            }
+            let Some(ready) = ahead.pop_front() else {
+                writer.flush().await?;
+                match line.next().await {
+                    Some(piece) => line.put_back(piece),
+                    None => break,
                 }
+                continue;
             };
             let prepared = ready.await.map_err(|_| SessionError::Abandoned)?;
-            ahead =
-                line.try_next().map(|piece| prepare(&serving.source, piece, mem::take(&mut spare)));
             answer(&mut writer, &serving.traffic, &prepared, serving.source.plan()).await?;
-            spare = prepared.encoded;
+            spare.push(prepared.encoded);
         }
         Ok(writer.close().await?)
     };
@@ -144,6 +148,11 @@ impl Line<'_> {
             self.run = self.runs.try_recv().ok()?;
         }
         Some(self.take())
+    }
+
+    /// Has a piece come next that was just taken.
+    fn put_back(&mut self, piece: u32) {
+        self.run = Run { first: piece, count: self.run.count + 1 };
     }
 
     fn take(&mut self) -> u32 {
