@@ -55,6 +55,8 @@ pub enum Fault {
     Lacks,
     /// Says that there is no such content.
     Denies,
+    /// Says that it will not have it fetched.
+    Declines,
 }
 
 /// A peer without manners that speaks the files protocol. Dropping it takes it away at once.
@@ -236,9 +238,9 @@ impl Provide {
         };
         match self.fault {
             Fault::Garbage => return stream.write_all(&[0xff; 64]).await,
-            Fault::Denies => {
-                stream.write_all(&Answer::Refused(Refusal::NotFound).encode()).await?;
-                return stream.close().await;
+            Fault::Denies => return Self::refuse(stream, Refusal::NotFound).await,
+            Fault::Declines => {
+                return Self::refuse(stream, Refusal::Declined("no".into())).await;
             }
             _ => stream.write_all(&Answer::Open.encode()).await?,
         }
@@ -263,6 +265,11 @@ impl Provide {
         }
     }
 
+    async fn refuse(mut stream: Stream, refusal: Refusal) -> std::io::Result<()> {
+        stream.write_all(&Answer::Refused(refusal).encode()).await?;
+        stream.close().await
+    }
+
     async fn next(&self, stream: &mut (impl futures::AsyncRead + Unpin)) -> std::io::Result<Run> {
         let mut bytes = [0; RUN_BYTES];
         stream.read_exact(&mut bytes).await?;
@@ -282,7 +289,8 @@ impl Provide {
             Fault::Truncates => bytes.truncate(middle),
             Fault::Stalls => bytes.clear(),
             Fault::Lacks => bytes = vec![Status::Missing as u8],
-            Fault::None | Fault::Floods | Fault::Garbage | Fault::Denies => {}
+            Fault::None | Fault::Floods | Fault::Garbage => {}
+            Fault::Denies | Fault::Declines => {}
         }
         Some(bytes)
     }

@@ -210,6 +210,9 @@ impl Behaviour {
         let ask_again = published && !transfer.asked_again;
         let Some(provider) = transfer.providers.get(&peer) else { return };
         match (error, hash) {
+            (SessionError::Refused(Refusal::Declined(_)), _) if pushed => {
+                return self.cancel_for_peer(id, now);
+            }
             (SessionError::Refused(Refusal::Paused), _) if pushed => {
                 provider.state = Standing::Idle;
                 return self.pause_for_peer(id, now);

@@ -248,7 +248,10 @@ impl Behaviour {
         let refused = |refusal| Some(Verdict::Answer(Answer::Refused(refusal)));
         match transfer.row.state {
             State::Paused => return refused(Refusal::Paused),
-            State::Cancelled | State::Rejected => return refused(Refusal::NotFound),
+            // The news of it may come later than this.
+            State::Cancelled | State::Rejected => {
+                return refused(Refusal::Declined("cancelled".into()));
+            }
             _ => {}
         }
         *offered = true;

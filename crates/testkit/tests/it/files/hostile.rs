@@ -1,5 +1,6 @@
 //! Peers that offer, claim and tell what is not true.
 
+use peerage_api::files::Side;
 use peerage_wire::files::{Answer, Content, Kind, News, Part, Refusal, Request};
 
 use super::*;
@@ -183,5 +184,27 @@ async fn a_kind_that_is_not_what_it_says_never_reaches_the_disk() {
     let forged = Content { kind: Kind::Tree, files: 5, size, ..peer.content.clone() };
     assert_eq!(accepted(&net, &peer, &forged).await, Err(FilesError::Corrupt { hash }));
     assert!(!dir.path().join("out").exists());
+    net.stop().await;
+}
+
+/// As when its fetch overtakes the news.
+#[tokio::test]
+async fn a_fetch_of_what_its_sender_cancelled_is_told_so() {
+    let (dir, net, peer) = beside(Fault::None).await;
+    let path = put(&dir.path().join("in/other"), 100);
+    let id = net.node(0).files().send(send(&path, peer.peer_id)).await.unwrap().transfer;
+    let root = until("its hash", net.node(0), id, |now| now.hash.is_some()).await.hash.unwrap();
+    net.node(0).files().cancel(id).await.unwrap();
+    let request = Request::Fetch { transfer: Some(id), root, part: Part::Root, have: 0 };
+    let refused = peer.ask(net.nodes[0].peer_id, &request).await;
+    assert!(matches!(refused, Some(Answer::Refused(Refusal::Declined(_)))), "{refused:?}");
+    net.stop().await;
+}
+
+#[tokio::test]
+async fn a_push_whose_fetch_is_declined_is_cancelled_by_the_other_side() {
+    let (_dir, net, peer) = beside(Fault::Declines).await;
+    let outcome = accepted(&net, &peer, &peer.content).await;
+    assert_eq!(outcome, Err(FilesError::Cancelled { by: Side::Them }));
     net.stop().await;
 }
