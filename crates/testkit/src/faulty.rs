@@ -242,7 +242,10 @@ impl Provide {
             Fault::Declines => {
                 return Self::refuse(stream, Refusal::Declined("no".into())).await;
             }
-            _ => stream.write_all(&Answer::Open.encode()).await?,
+            _ => {
+                let size = source.plan().bytes();
+                stream.write_all(&Answer::Open { size }.encode()).await?;
+            }
         }
         stream.flush().await?;
         if self.fault == Fault::Floods {

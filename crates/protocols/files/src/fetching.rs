@@ -232,7 +232,15 @@ impl Behaviour {
                 let reason = "its files have changed or cannot be read".to_owned();
                 transfer.row.error = Some(FilesError::Broken { peer, reason });
             }
-            (error, Some(hash)) if error.is_misbehaviour() => {
+            // Whoever made the ticket may be the one who is wrong: nobody is blamed.
+            (SessionError::OtherSize, _) if !pushed => {
+                provider.state = Standing::Out;
+                let reason = "it gives another size than its content has".to_owned();
+                transfer.row.error = Some(FilesError::BadTicket { reason });
+            }
+            (error, Some(hash))
+                if error.is_misbehaviour() || matches!(error, SessionError::OtherSize) =>
+            {
                 provider.state = Standing::Lied;
                 transfer.row.error = Some(FilesError::Corrupt { hash });
             }

@@ -37,7 +37,7 @@ impl Behaviour {
                 transfer.settle(now);
                 self.work.spawn_blocking(move || Work::Finished {
                     id,
-                    outcome: work::finish(&download, &into),
+                    outcome: work::contain(|| work::finish(&download, &into)),
                 });
                 self.wake();
             }
@@ -109,7 +109,7 @@ impl Behaviour {
         self.work.spawn_blocking(move || Work::Checkpointed {
             id,
             bytes: done,
-            outcome: work::checkpoint(&download),
+            outcome: work::contain(|| work::checkpoint(&download)),
         });
     }
 

@@ -356,7 +356,7 @@ impl Respond {
         let open = move || self.library.open(&record, part, &self.cache);
         match spawn_blocking(open).await.map_err(|_| SessionError::Abandoned)? {
             Ok(source) => {
-                say(&mut stream, &Answer::Open).await?;
+                say(&mut stream, &Answer::Open { size: source.plan().bytes() }).await?;
                 serve(stream, Serving { source, traffic }).await
             }
             Err(error) => {

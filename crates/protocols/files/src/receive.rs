@@ -269,9 +269,14 @@ impl Behaviour {
         let (cache, store) = (self.cache.clone(), self.store.clone());
         self.work.spawn_blocking(move || {
             former.inspect(|former| former.close());
-            let outcome = std::fs::create_dir_all(&place.into)
-                .map_err(|e| FilesError::Path { path: place.into.clone(), reason: e.to_string() })
-                .and_then(|()| work::open(&place, manifest, &cache, &store));
+            let outcome = work::contain(|| {
+                std::fs::create_dir_all(&place.into)
+                    .map_err(|e| FilesError::Path {
+                        path: place.into.clone(),
+                        reason: e.to_string(),
+                    })
+                    .and_then(|()| work::open(&place, manifest, &cache, &store))
+            });
             Work::Opened { place: Box::new(place), outcome }
         });
         self.wake();

@@ -28,6 +28,9 @@ pub(crate) enum SessionError {
     /// The peer said no.
     #[error("refused: {0:?}")]
     Refused(Refusal),
+    /// The peer has the content in another size than we were told.
+    #[error("the content has another size than was said")]
+    OtherSize,
     /// The peer sent bytes that do not verify.
     #[error("the peer sent bytes that do not verify")]
     Corrupt,

@@ -56,6 +56,14 @@ pub(crate) struct Destination {
     pub(crate) state: PathBuf,
 }
 
+/// Runs work on a blocking worker; what panics fails rather than to leave a transfer waiting.
+pub(crate) fn contain<T>(work: impl FnOnce() -> Result<T, FilesError>) -> Result<T, FilesError> {
+    // What a panic leaves half done is on disk, and is opened again from there or not at all.
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(FilesError::Store { reason: "a worker panicked; its log says where".into() })
+    })
+}
+
 /// Hashes what is to be sent or shared. Blocks.
 pub(crate) fn hash(
     paths: &[PathBuf],

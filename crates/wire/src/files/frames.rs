@@ -156,7 +156,11 @@ pub enum Answer {
     /// Heard.
     Noted,
     /// Ask for pieces.
-    Open,
+    Open {
+        /// Bytes of the content that the responder has under that root. Whoever was told another
+        /// size was told wrong by somebody, and pieces would not fit.
+        size: u64,
+    },
     /// The path is being hashed; keeps the stream alive.
     Hashing {
         /// Bytes read so far.

@@ -62,7 +62,7 @@ fn answers() -> Vec<Answer> {
         Answer::Accepted,
         Answer::Later,
         Answer::Noted,
-        Answer::Open,
+        Answer::Open { size: 7 },
         Answer::Hashing { bytes: 1, total: 2 },
         Answer::Resolved(content("a")),
     ];

@@ -53,7 +53,8 @@ pub(crate) async fn fetch<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Result<Fetched, SessionError> {
     say(&mut stream, &opening).await?;
     match hear(&mut stream).await? {
-        Answer::Open => {}
+        Answer::Open { size } if size == download.plan.bytes() => {}
+        Answer::Open { .. } => return Err(SessionError::OtherSize),
         Answer::Refused(refusal) => return Err(SessionError::Refused(refusal)),
         _ => return Err(SessionError::OutOfTurn),
     }

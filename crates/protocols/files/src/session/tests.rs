@@ -126,21 +126,21 @@ fn unlimited(source: &Arc<Source>) -> Serving {
 }
 
 /// Opens as the behaviour's dialogs do.
-async fn open(stream: &mut Pipe) {
+async fn open(stream: &mut Pipe, size: u64) {
     let Ok(Request::Fetch { .. }) = hear(stream).await else { panic!("no fetch") };
-    say(stream, &Answer::Open).await.unwrap();
+    say(stream, &Answer::Open { size }).await.unwrap();
 }
 
 /// Serves as the behaviour's dialogs do.
 async fn provide(mut stream: Pipe, serving: Serving) -> Result<(), SessionError> {
-    open(&mut stream).await;
+    open(&mut stream, serving.source.plan().bytes()).await;
     serve(stream, serving).await
 }
 
 /// Serves what `answer` makes of each piece that is asked for, status and bytes; ends when it makes
 /// nothing.
-async fn provide_what(mut stream: Pipe, mut answer: impl FnMut(u32) -> Vec<u8>) {
-    open(&mut stream).await;
+async fn provide_what(mut stream: Pipe, size: u64, mut answer: impl FnMut(u32) -> Vec<u8>) {
+    open(&mut stream, size).await;
     let mut bytes = [0; RUN_BYTES];
     while stream.read_exact(&mut bytes).await.is_ok() {
         let run = Run::decode(bytes);

@@ -57,7 +57,7 @@ async fn with_piece_2(spoil: impl FnOnce(&mut Vec<u8>) + Send + 'static) -> (Out
     let (stream, fetching) = fetching(&download, 1);
     let lying = Arc::clone(&source);
     let mut spoil = Some(spoil);
-    let providing = tokio::spawn(provide_what(stream, move |piece| {
+    let providing = tokio::spawn(provide_what(stream, download.plan.bytes(), move |piece| {
         let mut answer = honest(&lying, piece);
         if piece == 2
             && let Some(spoil) = spoil.take()
@@ -96,7 +96,9 @@ async fn another_piece_than_was_asked_for_does_not_verify() {
     let download = shelf.download(source.plan());
     let (stream, fetching) = fetching(&download, 1);
     let reversed = Arc::clone(&source);
-    tokio::spawn(provide_what(stream, move |piece| honest(&reversed, 3 - piece)));
+    tokio::spawn(provide_what(stream, download.plan.bytes(), move |piece| {
+        honest(&reversed, 3 - piece)
+    }));
     assert!(matches!(outcome(fetching).await, Err(SessionError::Corrupt)));
     assert_eq!(download.done_bytes(), 0);
 }
@@ -127,7 +129,7 @@ async fn what_a_provider_lacks_is_left_and_the_rest_fetched() {
     let download = shelf.download(source.plan());
     let (stream, fetching) = fetching(&download, 1);
     let lacking = Arc::clone(&source);
-    tokio::spawn(provide_what(stream, move |piece| match piece {
+    tokio::spawn(provide_what(stream, download.plan.bytes(), move |piece| match piece {
         3 => vec![Status::Missing as u8],
         7 | 8 => vec![Status::Changed as u8],
         19 => vec![Status::Unreadable as u8],
@@ -193,4 +195,16 @@ async fn after_the_close_nothing_more_is_written() {
     assert!(matches!(written, crate::download::Written::Kept));
     let Place::Disk(sink) = &download.place else { unreachable!() };
     assert!(!sink.has(0));
+}
+
+#[tokio::test]
+async fn a_provider_that_knows_another_size_is_not_blamed() {
+    let shelf = Shelf::new();
+    let source = shelf.file(3 * MIB);
+    let download = shelf.download(source.plan());
+    let (mut stream, fetching) = fetching(&download, 1);
+    open(&mut stream, source.plan().bytes() + 1).await;
+    let error = outcome(fetching).await.unwrap_err();
+    assert!(matches!(error, SessionError::OtherSize) && !error.is_misbehaviour(), "{error}");
+    assert_eq!(download.corrupt_bytes(), 0);
 }

@@ -13,6 +13,7 @@ async fn two_providers_share_the_work_and_when_one_dies_the_other_does_the_rest(
 
     let (stream, dying) = fetching(&download, 1);
     let (mortal, told) = (Arc::clone(&source), Arc::clone(&dead));
+    let size = source.plan().bytes();
     let mut left = 3;
     tokio::spawn(async move {
         let few = move |piece| match left {
@@ -22,13 +23,13 @@ async fn two_providers_share_the_work_and_when_one_dies_the_other_does_the_rest(
                 honest(&mortal, piece)
             }
         };
-        provide_what(stream, few).await;
+        provide_what(stream, size, few).await;
         told.notify_one();
     });
     let (mut stream, living) = fetching(&download, 2);
     let patient = unlimited(&source);
     tokio::spawn(async move {
-        open(&mut stream).await;
+        open(&mut stream, size).await;
         dead.notified().await;
         serve(stream, patient).await.unwrap();
     });
@@ -44,7 +45,7 @@ async fn dropping_a_fetch_frees_what_it_had_asked_for() {
     let source = shelf.file(6 * MIB);
     let download = shelf.download(source.plan());
     let (mut silent, fetching) = fetching(&download, 1);
-    open(&mut silent).await;
+    open(&mut silent, download.plan.bytes()).await;
     within("a run", silent.read_exact(&mut [0; RUN_BYTES])).await.unwrap();
     assert_ne!(download.next(2), Some(0), "provider 1 owes it");
     download.release(2);
@@ -64,7 +65,7 @@ async fn a_provider_that_stalls_does_not_keep_its_pieces_from_others() {
     let source = shelf.file(6 * MIB);
     let download = shelf.download(source.plan());
     let (mut silent, stalled) = fetching(&download, 1);
-    open(&mut silent).await;
+    open(&mut silent, download.plan.bytes()).await;
     within("a run", silent.read_exact(&mut [0; RUN_BYTES])).await.unwrap();
     fetch_all(&download, &source).await;
     stalled.abort();
@@ -77,7 +78,7 @@ async fn a_provider_that_lies_does_not_harm_what_another_brings() {
     let download = shelf.download(source.plan());
     let (stream, lied) = fetching(&download, 1);
     let liar = Arc::clone(&source);
-    tokio::spawn(provide_what(stream, move |piece| {
+    tokio::spawn(provide_what(stream, download.plan.bytes(), move |piece| {
         let mut answer = honest(&liar, piece);
         answer[1000] ^= 0x80;
         answer
