@@ -34,7 +34,7 @@ pub struct Config {
 pub enum Event {
     /// Connect to this peer, and answer how that went.
     Connect(Ask<Connect>),
-    /// Who provides this content? Answer with [`Behaviour::on_providers`].
+    /// Who provides this content? Answer with [`on_providers`](crate::Behaviour::on_providers).
     NeedProviders {
         /// What.
         hash: ContentHash,
