@@ -127,6 +127,12 @@ impl Gate {
             return false;
         }
         let name = authority.host();
+        // The parser passes over what is between a host and the last colon.
+        let rest = authority.as_str().strip_prefix(name);
+        let port = rest.map(|rest| rest.strip_prefix(':').unwrap_or(rest));
+        if !port.is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit())) {
+            return false;
+        }
         let literal = name.strip_prefix('[').and_then(|n| n.strip_suffix(']')).unwrap_or(name);
         match literal.parse::<IpAddr>() {
             Ok(ip) => ip == self.bound.ip() || self.bound.ip().is_unspecified(),
