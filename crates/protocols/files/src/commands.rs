@@ -132,7 +132,7 @@ impl Behaviour {
             transfer.row.untold = Some(News::Rejected(words));
         }
         self.set_state(id, State::Rejected, now);
-        self.tell_peer(id, now);
+        self.tell_peer(id);
         ask.reply(Ok(()));
     }
 
@@ -150,7 +150,7 @@ impl Behaviour {
         self.news(id, News::Paused);
         self.suspend(id, now);
         self.set_state(id, State::Paused, now);
-        self.tell_peer(id, now);
+        self.tell_peer(id);
         ask.reply(self.shown(id, now));
     }
 
@@ -198,7 +198,7 @@ impl Behaviour {
         let asked = self.transfers.get(&id).is_some_and(|t| t.row.state == State::Asked);
         self.news(id, if asked { News::Rejected("declined".into()) } else { News::Cancelled });
         self.end(id, Who::Us, now);
-        self.tell_peer(id, now);
+        self.tell_peer(id);
         ask.reply(self.shown(id, now));
     }
 
@@ -209,7 +209,7 @@ impl Behaviour {
     fn end(&mut self, id: TransferId, by: Who, now: Instant) {
         self.suspend(id, now);
         if let Some(transfer) = self.transfers.get_mut(&id) {
-            transfer.row.error = Some(Self::cancelled(by));
+            transfer.row.error = Some(FilesError::Cancelled { by });
         }
         self.set_state(id, State::Cancelled, now);
         self.discard(id);
@@ -242,7 +242,7 @@ impl Behaviour {
     }
 
     /// Tells the other side what it does not know yet, if it is connected.
-    pub(crate) fn tell_peer(&mut self, id: TransferId, _: Instant) {
+    pub(crate) fn tell_peer(&mut self, id: TransferId) {
         let Some(transfer) = self.transfers.get_mut(&id) else { return };
         let (Some(peer), Some(news)) = (transfer.row.peer, transfer.row.untold.clone()) else {
             return;
@@ -277,7 +277,7 @@ impl Behaviour {
                 }
                 self.save(id);
                 // There may be newer news.
-                self.tell_peer(id, now);
+                self.tell_peer(id);
             }
             // With the next connection, or the next step.
             other => {
@@ -430,7 +430,7 @@ impl Behaviour {
             (Side::Receive { pushed: true, .. }, State::Asked, ..) => {
                 transfer.row.untold = Some(News::Rejected("nobody answered in time".into()));
                 self.set_state(id, State::Rejected, now);
-                return self.tell_peer(id, now);
+                return self.tell_peer(id);
             }
             _ => return,
         };

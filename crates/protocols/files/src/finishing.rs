@@ -66,7 +66,7 @@ impl Behaviour {
         }
         let share = matches!(transfer.row.side, Side::Receive { share: true, .. });
         self.set_state(id, State::Done, now);
-        self.tell_peer(id, now);
+        self.tell_peer(id);
         drop(self.store.transfers().remove(vec![(RowKind::Pieces, id)]));
         if let Some(state) = state {
             self.work.spawn_blocking(move || {
@@ -200,7 +200,7 @@ impl Behaviour {
             transfer.row.untold = Some(News::Failed(reason(&error.to_string())));
         }
         self.fail(id, error, now);
-        self.tell_peer(id, now);
+        self.tell_peer(id);
     }
 
     pub(crate) fn on_disconnected(&mut self, peer: PeerId, now: Instant) {

@@ -10,7 +10,7 @@ use libp2p_identity::PeerId;
 use peerage_api::files::State;
 use peerage_content::{Cache, PrepareOptions, Progress, SourceError, SourceRecord, prepare};
 use peerage_dialog::{self as dialog, Stream};
-use peerage_types::{ContentHash, TransferId, UnixMillis};
+use peerage_types::{ContentHash, TransferId};
 use peerage_wire::files::{Answer, Content, News, Part, Refusal, Request, reason};
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
@@ -140,31 +140,21 @@ impl Behaviour {
         }
         let accepted = self.config.accept_from.contains(&peer)
             && content.bytes <= self.config.accept_max_bytes;
+        let state = if accepted { State::Connecting } else { State::Asked };
+        let side = Side::Receive {
+            pushed: true,
+            published: None,
+            providers: vec![(peer, Vec::new())],
+            into: self.config.downloads.clone(),
+            rename: None,
+            share: false,
+            begun: false,
+        };
         let row = Row {
-            state: if accepted { State::Connecting } else { State::Asked },
             peer: Some(peer),
             name: content.name.clone(),
             content: Some(content),
-            side: Side::Receive {
-                pushed: true,
-                published: None,
-                providers: vec![(peer, Vec::new())],
-                into: self.config.downloads.clone(),
-                rename: None,
-                share: false,
-                begun: false,
-            },
-            wire_bytes: 0,
-            done_bytes: 0,
-            seconds: 0.0,
-            limit_bps: None,
-            paths: Vec::new(),
-            skipped: Vec::new(),
-            skipped_count: 0,
-            started: UnixMillis::now(),
-            finished: None,
-            error: None,
-            untold: None,
+            ..Row::new(state, side)
         };
         let mut transfer = Transfer::new(id, row, Arc::clone(&self.received), now);
         transfer.patience = (!accepted).then_some(now + OFFER_EXPIRY);
@@ -179,13 +169,13 @@ impl Behaviour {
     }
 
     /// The other side has not heard how it ended.
-    fn tell_end_again(&mut self, id: TransferId, now: Instant) {
+    fn tell_end_again(&mut self, id: TransferId, _now: Instant) {
         let Some(transfer) = self.transfers.get_mut(&id) else { return };
         transfer.row.untold = Some(match &transfer.row.error {
             Some(error) => News::Failed(reason(&error.to_string())),
             None => News::Done,
         });
-        self.tell_peer(id, now);
+        self.tell_peer(id);
     }
 
     /// Forgets the oldest transfer that is over if there are too many; false if there is none.

@@ -11,7 +11,7 @@ use peerage_api::{
     files::{FilesError, Get, State, Wanted},
 };
 use peerage_dialog::{DialogError, Open};
-use peerage_types::{TransferId, UnixMillis};
+use peerage_types::TransferId;
 use peerage_wire::files::{Answer, Content, Refusal, Request, Ticket, path::check_name};
 
 use crate::{
@@ -69,31 +69,21 @@ impl Behaviour {
         let last = published.as_deref().and_then(|path| path.rsplit('/').find(|p| !p.is_empty()));
         let named = content.as_ref().map(|content| content.name.clone());
         let name = request.name.clone().or(named).or(last.map(str::to_owned));
+        let side = Side::Receive {
+            pushed: false,
+            published,
+            providers: providers.into_iter().filter(|provider| !own(provider)).collect(),
+            into,
+            rename: request.name.clone(),
+            share: request.share,
+            begun: false,
+        };
         Ok(Row {
-            state: State::Connecting,
             peer,
             content,
             name: name.unwrap_or_default(),
-            side: Side::Receive {
-                pushed: false,
-                published,
-                providers: providers.into_iter().filter(|provider| !own(provider)).collect(),
-                into,
-                rename: request.name.clone(),
-                share: request.share,
-                begun: false,
-            },
-            wire_bytes: 0,
-            done_bytes: 0,
-            seconds: 0.0,
             limit_bps: request.limit_bps,
-            paths: Vec::new(),
-            skipped: Vec::new(),
-            skipped_count: 0,
-            started: UnixMillis::now(),
-            finished: None,
-            error: None,
-            untold: None,
+            ..Row::new(State::Connecting, side)
         })
     }
 
@@ -115,7 +105,7 @@ impl Behaviour {
         if self.stopping {
             return;
         }
-        self.tell_peer(id, now);
+        self.tell_peer(id);
         let Some(transfer) = self.transfers.get(&id) else { return };
         match (&transfer.row.side, transfer.row.state) {
             (Side::Send { .. }, _) => self.step_send(id, now),

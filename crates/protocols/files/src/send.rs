@@ -8,12 +8,12 @@ use std::{
 use libp2p_identity::PeerId;
 use peerage_api::{
     Ask, LinkError,
-    files::{FilesError, Send, Side as Who, Skipped, State},
+    files::{FilesError, Send, Skipped, State},
     peers::PeersError,
 };
 use peerage_content::{Prepared, Progress};
 use peerage_dialog::{DialogError, Open};
-use peerage_types::{TransferId, UnixMillis};
+use peerage_types::TransferId;
 use peerage_wire::files::{Answer, News, Refusal, Request};
 
 use crate::{
@@ -44,23 +44,13 @@ impl Behaviour {
         }
         let first = request.paths.first().and_then(|path| path.file_name());
         let name = first.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let side = Side::Send { keep_links: request.keep_links, record: None, offered: false };
         let row = Row {
-            state: State::Preparing,
             peer: Some(request.to),
-            content: None,
             name,
-            side: Side::Send { keep_links: request.keep_links, record: None, offered: false },
-            wire_bytes: 0,
-            done_bytes: 0,
-            seconds: 0.0,
             limit_bps: request.limit_bps,
             paths: request.paths.clone(),
-            skipped: Vec::new(),
-            skipped_count: 0,
-            started: UnixMillis::now(),
-            finished: None,
-            error: None,
-            untold: None,
+            ..Row::new(State::Preparing, side)
         };
         let mut transfer = Transfer::new(id, row, Arc::clone(&self.sent), now);
         transfer.patience = Some(now + FIRST_CONTACT_TIMEOUT);
@@ -222,7 +212,7 @@ impl Behaviour {
             Ok(Answer::Accepted | Answer::Later) if transfer.row.state == State::Cancelled => {
                 // Meanwhile; who has just heard of it must hear of that, too.
                 transfer.row.untold = Some(News::Cancelled);
-                self.tell_peer(id, now);
+                self.tell_peer(id);
             }
             Ok(_) if transfer.row.state.is_over() => {}
             Ok(Answer::Accepted | Answer::Later) => {
@@ -346,11 +336,6 @@ impl Behaviour {
                 self.retry_later(id, now);
             }
         }
-    }
-
-    /// The error of whoever ended a transfer.
-    pub(crate) fn cancelled(by: Who) -> FilesError {
-        FilesError::Cancelled { by }
     }
 }
 

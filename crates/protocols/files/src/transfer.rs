@@ -139,6 +139,28 @@ pub(crate) struct Checkpoint {
 }
 
 impl Row {
+    /// Of a transfer that begins now, of which nothing is known yet.
+    pub(crate) fn new(state: State, side: Side) -> Self {
+        Self {
+            state,
+            peer: None,
+            content: None,
+            name: String::new(),
+            side,
+            wire_bytes: 0,
+            done_bytes: 0,
+            seconds: 0.0,
+            limit_bps: None,
+            paths: Vec::new(),
+            skipped: Vec::new(),
+            skipped_count: 0,
+            started: UnixMillis::now(),
+            finished: None,
+            error: None,
+            untold: None,
+        }
+    }
+
     pub(crate) fn encode(&self) -> Option<Bytes> {
         cbor4ii::serde::to_vec(vec![VERSION], self).ok().map(Bytes::from)
     }
