@@ -6,6 +6,7 @@
 //! ways have the same names, types and errors, because there is one definition of each.
 
 mod ask;
+pub mod contacts;
 mod contract;
 pub mod discovery;
 mod events;
@@ -16,11 +17,14 @@ mod link;
 pub mod node;
 pub mod peers;
 pub mod pubsub;
+pub mod services;
+pub mod storage;
+pub mod users;
 
 pub use ask::{Answer, Ask, Door, Open, Sink};
-pub use contract::{Command, Feed, Method, Visitor, visit};
+pub use contract::{Access, Command, Feed, Method, Visitor, visit};
 pub use events::{Feeding, Stream};
 pub use failure::{Failure, LinkError};
-pub use link::{Link, Local, Remote, RemoteError, RemoteFeed};
+pub use link::{Desk, Link, Local, Remote, RemoteError, RemoteFeed};
 pub use node::Node;
 pub use peerage_types as types;

@@ -48,6 +48,7 @@ impl Link {
 #[derive(Debug, Clone)]
 pub struct Local {
     commands: mpsc::Sender<Command>,
+    desk: Option<Arc<dyn Desk>>,
     /// Direct ways to the exchange streams of connected peers.
     pub(crate) outboxes: Arc<Outboxes>,
 }
@@ -56,16 +57,37 @@ impl Local {
     /// A way to the driver that reads `commands`.
     #[must_use]
     pub fn new(commands: mpsc::Sender<Command>) -> Self {
-        Self { commands, outboxes: Arc::default() }
+        Self { commands, desk: None, outboxes: Arc::default() }
     }
 
-    /// Sends a command, waiting while the driver's queue is full.
+    /// The same with a desk for the facets of users, whose commands then do not come through the
+    /// channel.
+    #[must_use]
+    pub fn with_desk(self, desk: Arc<dyn Desk>) -> Self {
+        Self { desk: Some(desk), ..self }
+    }
+
+    /// Sends a command to whom it is for, waiting while the driver's queue is full.
     ///
     /// # Errors
     /// [`LinkError::Stopped`] once the driver is gone.
     pub async fn send(&self, command: Command) -> Result<(), LinkError> {
-        self.commands.send(command).await.map_err(|_| LinkError::Stopped)
+        use Command::{Contacts, Services, Storage, Users};
+        match (command, &self.desk) {
+            (command @ (Users(_) | Contacts(_) | Services(_) | Storage(_)), Some(desk)) => {
+                desk.take(command);
+            }
+            (command, _) => self.commands.send(command).await.map_err(|_| LinkError::Stopped)?,
+        }
+        Ok(())
     }
+}
+
+/// Answers what needs no swarm, beside the driver: a call on a user's behalf is a function call,
+/// and no write of a service waits behind the network.
+pub trait Desk: fmt::Debug + Send + Sync {
+    /// Takes a command of the facets of users and answers it, now or later. Never blocks.
+    fn take(&self, command: Command);
 }
 
 async fn open_local<F: Feed>(local: &Local, request: F) -> Result<Stream<F::Item>, F::Error> {

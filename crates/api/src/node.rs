@@ -2,13 +2,22 @@
 
 use std::path::PathBuf;
 
-use peerage_types::{Multiaddr, Network, PeerId};
+use peerage_types::{Multiaddr, Network, PeerId, ServiceName};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Failure, Link, LinkError, Stream, contract::facet, discovery::Discovery, exchange::Exchange,
-    files::Files, peers::Peers, pubsub::Pubsub,
+    Failure, Link, LinkError, Stream,
+    contacts::Contacts,
+    contract::facet,
+    discovery::Discovery,
+    exchange::Exchange,
+    files::Files,
+    peers::Peers,
+    pubsub::Pubsub,
+    services::Services,
+    storage::Storage,
+    users::{Auth, Users},
 };
 
 /// A handle on a node: in this process or a daemon, with the same methods and errors.
@@ -60,6 +69,30 @@ impl Node {
     #[must_use]
     pub fn files(&self) -> Files {
         Files::new(self.link.clone())
+    }
+
+    /// Users of this node, their sessions and profiles, and everybody that is known.
+    #[must_use]
+    pub fn users(&self) -> Users {
+        Users::new(self.link.clone())
+    }
+
+    /// The contact book of a user, with the proof of a session.
+    #[must_use]
+    pub fn contacts(&self, auth: Auth) -> Contacts {
+        Contacts::new(self.link.clone(), auth)
+    }
+
+    /// Applications that act for users.
+    #[must_use]
+    pub fn services(&self) -> Services {
+        Services::new(self.link.clone())
+    }
+
+    /// What a service keeps for a user; the token is that of a session or of the service.
+    #[must_use]
+    pub fn storage(&self, auth: Auth, service: ServiceName) -> Storage {
+        Storage::new(self.link.clone(), auth, service)
     }
 
     /// The identity of the node.

@@ -11,7 +11,7 @@ use redb::{Database, ReadTransaction, WriteTransaction};
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
-    Book, Marks, Pending, StoreError, Transfers,
+    Accounts, Book, Known, Marks, Pending, StoreError, Transfers,
     database::Disk,
     job,
     medium::Medium,
@@ -113,6 +113,18 @@ impl Store {
     #[must_use]
     pub fn transfers(&self) -> Transfers {
         Transfers::new(self.clone())
+    }
+
+    /// Accounts and services of this node, and what they keep sealed.
+    #[must_use]
+    pub fn accounts(&self) -> Accounts {
+        Accounts::new(self.clone())
+    }
+
+    /// What is known of users anywhere.
+    #[must_use]
+    pub fn known(&self) -> Known {
+        Known::new(self.clone())
     }
 
     /// Returns once everything handed in before, through any clone, is durable. Also the way to

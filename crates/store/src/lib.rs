@@ -27,29 +27,35 @@
 //! # }).unwrap();
 //! ```
 
+mod accounts;
 mod book;
 mod database;
 mod error;
 mod handle;
 mod job;
+mod known;
 mod lock;
 mod marks;
 mod medium;
 mod open;
 mod queue;
 mod schema;
+mod seal;
 mod tables;
 #[cfg(test)]
 mod tests;
 mod transfers;
 mod writer;
 
+pub use accounts::{AccountChange, AccountId, Accounts, AccountsSnapshot, SealedKey, SealedKind};
 pub use book::{Book, BookSnapshot, List};
 pub use error::StoreError;
 pub use handle::{Store, StoreStats};
 pub use job::Pending;
+pub use known::Known;
 pub use lock::{DirLock, LockError};
 pub use marks::{MAX_MARK_BYTES, MAX_MARK_NAME_BYTES, Marks};
 pub use open::{KeptAside, OpenError, Opened};
 pub use queue::{BATCH_DELAY, MAX_BATCH, MAX_QUEUED, MAX_QUEUED_BYTES};
+pub use seal::{SEAL_OVERHEAD, SealError, SealKey};
 pub use transfers::{RowKind, Transfers, TransfersSnapshot};

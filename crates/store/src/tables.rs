@@ -47,8 +47,30 @@ pub(crate) const MARKS: Table = TableDefinition::new("marks");
 /// | kind (1 byte: 1 transfer, 2 share, 3 pieces on disk), then the id, 8 bytes | opaque, encoded by `protocols/files` |
 pub(crate) const TRANSFERS: Table = TableDefinition::new("transfers");
 
+/// Accounts and services of this node. Since version 3.
+///
+/// | key | value |
+/// |---|---|
+/// | 1, then the account's random id, 16 bytes | opaque, encoded by `accounts` |
+/// | 2, then the service's name, 1 to 64 bytes of ASCII | the same |
+pub(crate) const ACCOUNTS: Table = TableDefinition::new("accounts");
+
+/// What accounts keep sealed. Since version 3.
+///
+/// | key | value |
+/// |---|---|
+/// | account, 16 bytes; kind (1 byte: 1 contact, 2 storage); place, 16 bytes; name, 16 bytes: the last two are keyed hashes | nonce, ciphertext, tag; see `seal.rs` |
+pub(crate) const SEALED: Table = TableDefinition::new("sealed");
+
+/// What is known of users anywhere. Since version 3.
+///
+/// | key | value |
+/// |---|---|
+/// | the user id, 32 bytes | opaque, encoded by `protocols/identity` |
+pub(crate) const KNOWN: Table = TableDefinition::new("known");
+
 /// All of them: a snapshot may then rely on every table being there.
-const ALL: [Table; 5] = [META, PEERS, LISTED, MARKS, TRANSFERS];
+const ALL: [Table; 8] = [META, PEERS, LISTED, MARKS, TRANSFERS, ACCOUNTS, SEALED, KNOWN];
 
 /// Creates the tables the file does not have yet.
 pub(crate) fn create_missing(txn: &WriteTransaction) -> Result<(), StoreError> {
@@ -78,6 +100,58 @@ pub(crate) fn transfer_key(kind: u8, id: TransferId) -> [u8; 9] {
     let mut key = [kind; 9];
     key[1..].copy_from_slice(id.as_bytes());
     key
+}
+
+const ACCOUNT: u8 = 1;
+const SERVICE: u8 = 2;
+
+/// Key in [`ACCOUNTS`] of an account.
+pub(crate) fn account_key(id: [u8; 16]) -> [u8; 17] {
+    let mut key = [ACCOUNT; 17];
+    key[1..].copy_from_slice(&id);
+    key
+}
+
+/// Key in [`ACCOUNTS`] of a service.
+pub(crate) fn service_key(name: &str) -> Vec<u8> {
+    [&[SERVICE], name.as_bytes()].concat()
+}
+
+/// Whose row of [`ACCOUNTS`] it is.
+pub(crate) enum AccountRow {
+    Account([u8; 16]),
+    Service(String),
+}
+
+pub(crate) fn account_of(key: &[u8]) -> Option<AccountRow> {
+    match key.split_first()? {
+        (&ACCOUNT, id) => id.try_into().ok().map(AccountRow::Account),
+        (&SERVICE, name) => String::from_utf8(name.to_vec()).ok().map(AccountRow::Service),
+        _ => None,
+    }
+}
+
+/// Key in [`SEALED`].
+pub(crate) fn sealed_key(account: [u8; 16], kind: u8, place: [u8; 16], name: [u8; 16]) -> [u8; 49] {
+    let mut key = [kind; 49];
+    key[..16].copy_from_slice(&account);
+    key[17..33].copy_from_slice(&place);
+    key[33..].copy_from_slice(&name);
+    key
+}
+
+/// First and last key in [`SEALED`] of an account, or of one kind and place of it.
+pub(crate) fn sealed_range(account: [u8; 16], of: Option<(u8, [u8; 16])>) -> ([u8; 49], [u8; 49]) {
+    match of {
+        Some((kind, place)) => (
+            sealed_key(account, kind, place, [0; 16]),
+            sealed_key(account, kind, place, [0xff; 16]),
+        ),
+        None => (
+            sealed_key(account, 0, [0; 16], [0; 16]),
+            sealed_key(account, 0xff, [0xff; 16], [0xff; 16]),
+        ),
+    }
 }
 
 /// The peer of a key; a row this program cannot read is skipped rather than taking all others
@@ -114,5 +188,11 @@ mod tests {
         assert_eq!(peer_of(b"not a multihash"), None);
         let id = TransferId([1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(transfer_key(3, id), [3, 1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(account_key([7; 16])[..3], [1, 7, 7]);
+        assert_eq!(service_key("ab"), [2, b'a', b'b']);
+        let sealed = sealed_key([1; 16], 2, [3; 16], [4; 16]);
+        assert_eq!((sealed[0], sealed[16], sealed[17], sealed[33], sealed[48]), (1, 2, 3, 4, 4));
+        let (first, last) = sealed_range([1; 16], Some((2, [3; 16])));
+        assert!(first < sealed && sealed < last);
     }
 }

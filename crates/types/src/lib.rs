@@ -6,11 +6,15 @@
 mod hash;
 mod name;
 mod payload;
+mod secret;
 mod time;
+mod user;
 
 pub use hash::{ContentHash, HexError, TransferId};
 pub use libp2p_identity::PeerId;
 pub use multiaddr::Multiaddr;
-pub use name::{MessageType, NameError, Namespace, Network, Topic};
+pub use name::{Handle, MessageType, NameError, Namespace, Network, ServiceName, Topic};
 pub use payload::Payload;
+pub use secret::{Password, RecoveryCode, SecretError, Token};
 pub use time::UnixMillis;
+pub use user::{UserId, UserIdError};

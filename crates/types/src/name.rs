@@ -156,6 +156,26 @@ name!(
     |c| !c.is_control()
 );
 
+name!(
+    /// What a user calls itself: 1 to 32 bytes of letters of any script, digits, `.`, `_` and `-`.
+    ///
+    /// Not unique: a user is its [`UserId`](crate::UserId).
+    Handle,
+    "handle",
+    32,
+    "letters, digits, '.', '_' and '-'",
+    |c| c.is_alphanumeric() || matches!(c, '.' | '_' | '-')
+);
+name!(
+    /// The name of a service, by convention a domain turned round such as `org.example.notes`:
+    /// 1 to 64 bytes of lower-case letters, digits, `.`, `_` and `-`.
+    ServiceName,
+    "service name",
+    64,
+    "lower-case letters, digits, '.', '_' and '-'",
+    |c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-')
+);
+
 impl Default for Network {
     fn default() -> Self {
         Self("peerage".into())

@@ -8,4 +8,5 @@
 pub mod exchange;
 pub mod files;
 pub mod fuzz;
+pub mod identity;
 pub mod link;

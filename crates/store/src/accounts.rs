@@ -1,0 +1,241 @@
+//! Accounts and services of this node as rows, and what accounts keep sealed.
+
+use bytes::Bytes;
+use redb::{ReadTransaction, ReadableTable, WriteTransaction};
+
+use crate::{Pending, Store, StoreError, tables};
+
+/// Names an account of this node in the store; random, so that rows do not tell whose they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AccountId(pub [u8; 16]);
+
+/// What kind of sealed row it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SealedKind {
+    /// An entry of the contact book.
+    Contact,
+    /// An entry of a service's storage.
+    Storage,
+}
+
+impl SealedKind {
+    /// Never changes.
+    fn byte(self) -> u8 {
+        match self {
+            Self::Contact => 1,
+            Self::Storage => 2,
+        }
+    }
+}
+
+/// Where a sealed row is. `place` and `name` are keyed hashes, so that they tell nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SealedKey {
+    /// Whose.
+    pub account: AccountId,
+    /// Of what kind.
+    pub kind: SealedKind,
+    /// Groups rows that are read together, such as those of one service.
+    pub place: [u8; 16],
+    /// Of the row.
+    pub name: [u8; 16],
+}
+
+impl SealedKey {
+    /// The key in the table, 49 bytes; also what a row is bound to when it is sealed.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; 49] {
+        tables::sealed_key(self.account.0, self.kind.byte(), self.place, self.name)
+    }
+}
+
+/// A row that is set or, without a value, removed.
+#[derive(Clone, Debug)]
+pub enum AccountChange {
+    /// An account.
+    Account(AccountId, Option<Bytes>),
+    /// A service, by its name of up to 64 bytes.
+    Service(String, Option<Bytes>),
+    /// Something sealed.
+    Sealed(SealedKey, Option<Bytes>),
+    /// An account with all that it has sealed is removed.
+    Forget(AccountId),
+}
+
+/// Everything that is not sealed, at one moment, in the order of the keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccountsSnapshot {
+    /// What was put for each account.
+    pub accounts: Vec<(AccountId, Bytes)>,
+    /// What was put for each service.
+    pub services: Vec<(String, Bytes)>,
+}
+
+/// The rows of accounts and services, opaque here: `accounts` encodes and seals them, and bounds
+/// how many there are.
+#[derive(Clone, Debug)]
+pub struct Accounts {
+    store: Store,
+}
+
+impl Accounts {
+    pub(crate) fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// All accounts and services, on this thread, for start-up before there is a runtime.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`]; otherwise the disk failed.
+    pub fn load_blocking(&self) -> Result<AccountsSnapshot, StoreError> {
+        self.store.read_blocking(load)
+    }
+
+    /// Applies changes, all or none.
+    pub fn apply(&self, changes: Vec<AccountChange>) -> Pending {
+        self.store.write(changes.iter().map(size).sum(), move |txn| {
+            changes.iter().try_for_each(|change| apply(txn, change))
+        })
+    }
+
+    /// The sealed rows of one kind and place, on this thread: for blocking workers.
+    ///
+    /// # Errors
+    /// As [`Accounts::load_blocking`].
+    pub fn sealed_blocking(
+        &self,
+        account: AccountId,
+        kind: SealedKind,
+        place: [u8; 16],
+    ) -> Result<Vec<(SealedKey, Bytes)>, StoreError> {
+        self.store.read_blocking(move |txn| {
+            let all = tables::sealed_range(account.0, Some((kind.byte(), place)));
+            scan(txn, &all, |key| SealedKey { account, kind, place, name: tail(key) })
+        })
+    }
+
+    /// All sealed rows of one kind of an account, on this thread: for exports.
+    ///
+    /// # Errors
+    /// As [`Accounts::load_blocking`].
+    pub fn sealed_kind_blocking(
+        &self,
+        account: AccountId,
+        kind: SealedKind,
+    ) -> Result<Vec<(SealedKey, Bytes)>, StoreError> {
+        self.store.read_blocking(move |txn| {
+            let first = tables::sealed_key(account.0, kind.byte(), [0; 16], [0; 16]);
+            let last = tables::sealed_key(account.0, kind.byte(), [0xff; 16], [0xff; 16]);
+            scan(txn, &(first, last), |key| {
+                let mut place = [0; 16];
+                place.copy_from_slice(&key[17..33]);
+                SealedKey { account, kind, place, name: tail(key) }
+            })
+        })
+    }
+
+    /// One sealed row, on this thread: for blocking workers.
+    ///
+    /// # Errors
+    /// As [`Accounts::load_blocking`].
+    pub fn get_blocking(&self, key: &SealedKey) -> Result<Option<Bytes>, StoreError> {
+        self.store.read_blocking(|txn| tables::get(txn, tables::SEALED, &key.to_bytes()))
+    }
+
+    /// One sealed row, from async code.
+    ///
+    /// # Errors
+    /// As [`Accounts::load_blocking`].
+    ///
+    /// # Cancel safety
+    /// A read that began runs to its end; its result is dropped.
+    pub async fn get(&self, key: SealedKey) -> Result<Option<Bytes>, StoreError> {
+        self.store.read(move |txn| tables::get(txn, tables::SEALED, &key.to_bytes())).await
+    }
+}
+
+fn size(change: &AccountChange) -> usize {
+    let value = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);
+    match change {
+        AccountChange::Account(_, row) => 17 + value(row),
+        AccountChange::Service(name, row) => 1 + name.len() + value(row),
+        AccountChange::Sealed(_, row) => 49 + value(row),
+        AccountChange::Forget(_) => 17,
+    }
+}
+
+fn apply(txn: &WriteTransaction, change: &AccountChange) -> Result<(), StoreError> {
+    match change {
+        AccountChange::Account(id, row) => {
+            set(txn, tables::ACCOUNTS, &tables::account_key(id.0), row.as_deref())
+        }
+        AccountChange::Service(name, row) => {
+            set(txn, tables::ACCOUNTS, &tables::service_key(name), row.as_deref())
+        }
+        AccountChange::Sealed(key, row) => {
+            set(txn, tables::SEALED, &key.to_bytes(), row.as_deref())
+        }
+        AccountChange::Forget(id) => forget(txn, *id),
+    }
+}
+
+fn set(
+    txn: &WriteTransaction,
+    table: tables::Table,
+    key: &[u8],
+    row: Option<&[u8]>,
+) -> Result<(), StoreError> {
+    let mut table = txn.open_table(table)?;
+    match row {
+        Some(row) => _ = table.insert(key, row)?,
+        None => _ = table.remove(key)?,
+    }
+    Ok(())
+}
+
+fn forget(txn: &WriteTransaction, id: AccountId) -> Result<(), StoreError> {
+    txn.open_table(tables::ACCOUNTS)?.remove(&tables::account_key(id.0)[..])?;
+    let (first, last) = tables::sealed_range(id.0, None);
+    txn.open_table(tables::SEALED)?
+        .retain_in::<&[u8], _>(&first[..]..=&last[..], |_, _| false)
+        .map_err(StoreError::from)
+}
+
+fn load(txn: &ReadTransaction) -> Result<AccountsSnapshot, StoreError> {
+    let table = txn.open_table(tables::ACCOUNTS)?;
+    let mut snapshot = AccountsSnapshot::default();
+    for row in table.iter()? {
+        let (key, value) = row?;
+        let value = Bytes::copy_from_slice(value.value());
+        match tables::account_of(key.value()) {
+            Some(tables::AccountRow::Account(id)) => {
+                snapshot.accounts.push((AccountId(id), value));
+            }
+            Some(tables::AccountRow::Service(name)) => snapshot.services.push((name, value)),
+            None => tracing::warn!("an account's row with an unreadable key is passed over"),
+        }
+    }
+    Ok(snapshot)
+}
+
+fn scan(
+    txn: &ReadTransaction,
+    (first, last): &([u8; 49], [u8; 49]),
+    key_of: impl Fn(&[u8]) -> SealedKey,
+) -> Result<Vec<(SealedKey, Bytes)>, StoreError> {
+    let table = txn.open_table(tables::SEALED)?;
+    let mut rows = Vec::new();
+    for row in ReadableTable::range::<&[u8]>(&table, &first[..]..=&last[..])? {
+        let (key, value) = row?;
+        if key.value().len() == first.len() {
+            rows.push((key_of(key.value()), Bytes::copy_from_slice(value.value())));
+        }
+    }
+    Ok(rows)
+}
+
+fn tail(key: &[u8]) -> [u8; 16] {
+    let mut name = [0; 16];
+    name.copy_from_slice(&key[33..]);
+    name
+}
