@@ -4,7 +4,10 @@ use std::{fs, path::Path};
 
 use bytes::Bytes;
 use libp2p_identity::PeerId;
-use peerage_store::{BookSnapshot, List, OpenError, RowKind, Store, TransfersSnapshot};
+use peerage_store::{
+    AccountChange, AccountId, AccountsSnapshot, BookSnapshot, List, OpenError, RowKind, SealedKey,
+    SealedKind, Store, TransfersSnapshot,
+};
 use peerage_types::TransferId;
 use redb::{Database, TableDefinition};
 
@@ -13,7 +16,7 @@ use crate::{file, kept, open, runtime};
 const META: TableDefinition<&[u8], &[u8]> = TableDefinition::new("meta");
 
 /// The version that this code writes.
-const PRESENT: u32 = 2;
+const PRESENT: u32 = 3;
 
 fn peer(number: u8) -> PeerId {
     PeerId::from_bytes(&[&[0, 0x24, 8, 1, 0x12, 0x20][..], &[number; 32]].concat()).unwrap()
@@ -35,6 +38,18 @@ fn rows() -> [(RowKind, Bytes); 3] {
         (RowKind::Transfer, Bytes::from_static(b"transfer")),
         (RowKind::Share, Bytes::from_static(b"share")),
         (RowKind::Pieces, Bytes::from_static(b"pieces")),
+    ]
+}
+
+const ACCOUNT: AccountId = AccountId([7; 16]);
+const SEALED: SealedKey =
+    SealedKey { account: ACCOUNT, kind: SealedKind::Storage, place: [8; 16], name: [9; 16] };
+
+fn accounts() -> Vec<AccountChange> {
+    vec![
+        AccountChange::Account(ACCOUNT, Some(Bytes::from_static(b"account"))),
+        AccountChange::Service("notes".into(), Some(Bytes::from_static(b"service"))),
+        AccountChange::Sealed(SEALED, Some(Bytes::from_static(b"sealed"))),
     ]
 }
 
@@ -64,6 +79,8 @@ fn what_is_written_today_says_the_same_as_the_golden_file() {
         for (kind, row) in rows() {
             store.transfers().put(kind, ID, row).await.unwrap();
         }
+        store.accounts().apply(accounts()).await.unwrap();
+        store.known().apply(vec![([5; 32], Some(Bytes::from_static(b"known")))]).await.unwrap();
         store.close().await.unwrap();
         // Every close gives back more of the first megabyte.
         for _ in 0..5 {
@@ -72,6 +89,7 @@ fn what_is_written_today_says_the_same_as_the_golden_file() {
     });
     assert_is_golden(&open(dir.path()));
     assert_has_transfers(&open(dir.path()));
+    assert_has_accounts(&open(dir.path()));
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         let target = golden(PRESENT);
         assert!(!target.exists(), "{} exists and never changes", target.display());
@@ -95,6 +113,48 @@ fn a_file_of_version_2_is_read() {
     let store = open(dir.path());
     assert_is_golden(&store);
     assert_has_transfers(&store);
+    assert_eq!(store.accounts().load_blocking().unwrap(), AccountsSnapshot::default());
+    assert_eq!(store.known().load_blocking().unwrap(), []);
+}
+
+#[test]
+fn a_file_of_version_3_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::copy(golden(3), file(dir.path())).unwrap();
+    let store = open(dir.path());
+    assert_is_golden(&store);
+    assert_has_transfers(&store);
+    assert_has_accounts(&store);
+}
+
+#[test]
+fn a_forgotten_account_leaves_nothing_sealed_and_takes_nobody_elses() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    let other = SealedKey { account: AccountId([8; 16]), ..SEALED };
+    runtime().block_on(async {
+        store.accounts().apply(accounts()).await.unwrap();
+        let more = vec![AccountChange::Sealed(other, Some(Bytes::from_static(b"other")))];
+        store.accounts().apply(more).await.unwrap();
+        store.accounts().apply(vec![AccountChange::Forget(ACCOUNT)]).await.unwrap();
+    });
+    assert_eq!(store.accounts().load_blocking().unwrap().accounts, []);
+    assert_eq!(store.accounts().get_blocking(&SEALED).unwrap(), None);
+    assert_eq!(store.accounts().get_blocking(&other).unwrap().as_deref(), Some(&b"other"[..]));
+}
+
+fn assert_has_accounts(store: &Store) {
+    let found = store.accounts().load_blocking().unwrap();
+    assert_eq!(found.accounts, [(ACCOUNT, Bytes::from_static(b"account"))]);
+    assert_eq!(found.services, [("notes".to_owned(), Bytes::from_static(b"service"))]);
+    let sealed = vec![(SEALED, Bytes::from_static(b"sealed"))];
+    let accounts = store.accounts();
+    assert_eq!(accounts.sealed_blocking(ACCOUNT, SEALED.kind, SEALED.place).unwrap(), sealed);
+    assert_eq!(accounts.sealed_kind_blocking(ACCOUNT, SEALED.kind).unwrap(), sealed);
+    assert_eq!(accounts.sealed_kind_blocking(ACCOUNT, SealedKind::Contact).unwrap(), []);
+    assert_eq!(accounts.get_blocking(&SEALED).unwrap().as_deref(), Some(&b"sealed"[..]));
+    let known = vec![([5; 32], Bytes::from_static(b"known"))];
+    assert_eq!(store.known().load_blocking().unwrap(), known);
 }
 
 fn assert_has_transfers(store: &Store) {
