@@ -1,0 +1,275 @@
+//! What a space holds, without the values: plans writes, pages and expiry.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+    sync::Arc,
+};
+
+use peerage_api::storage::{
+    Event, MAX_BATCH, MAX_BATCH_BYTES, MAX_BYTES, MAX_ENTRIES, MAX_KEY_BYTES, MAX_VALUE_BYTES,
+    StorageError, Write,
+};
+use peerage_types::{ServiceName, UnixMillis};
+
+use super::rows::Row;
+
+/// Bytes of keys and values in one page of a list: 4 MiB, one value at least.
+pub(crate) const MAX_PAGE_BYTES: u64 = 4 << 20;
+/// Entries that are removed in one go when their time is over.
+pub(crate) const MAX_EXPIRED: usize = 1000;
+
+/// What is kept in memory of an entry: about 100 bytes and the key, twice if it expires;
+/// × [`MAX_ENTRIES`] = 10 MB and the keys at worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Meta {
+    revision: u64,
+    expires: Option<UnixMillis>,
+    /// Of key and value.
+    bytes: u64,
+}
+
+/// All entries of a space as they are once every write on its way has arrived.
+#[derive(Debug)]
+pub(crate) struct Index {
+    service: ServiceName,
+    entries: BTreeMap<Arc<str>, Meta>,
+    expiring: BTreeSet<(UnixMillis, Arc<str>)>,
+    bytes: u64,
+    last: u64,
+}
+
+/// Writes that were checked, as one change.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) revision: u64,
+    /// By key: what it becomes, nothing if it goes.
+    pub(crate) changes: BTreeMap<String, Option<Row>>,
+}
+
+impl Plan {
+    pub(crate) fn bytes(&self) -> usize {
+        self.changes.values().flatten().map(|row| row.value.len()).sum()
+    }
+
+    /// What readers are told once it is durable.
+    pub(crate) fn events(&self) -> Vec<Event> {
+        let event = |(key, row): (&String, &Option<Row>)| match row {
+            Some(row) => Event::Put(row.to_entry()),
+            None => Event::Deleted { key: key.clone(), revision: self.revision },
+        };
+        self.changes.iter().map(event).collect()
+    }
+}
+
+impl Index {
+    pub(crate) fn new(service: ServiceName) -> Self {
+        let (entries, expiring) = (BTreeMap::new(), BTreeSet::new());
+        Self { service, entries, expiring, bytes: 0, last: 0 }
+    }
+
+    /// Takes a row as it was stored, or only its revision if it is the mark of the last one.
+    pub(crate) fn restore(&mut self, row: &Row) {
+        self.last = self.last.max(row.revision);
+        if !row.is_mark() {
+            self.insert(row);
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Checks writes and says what they change; nothing changes yet.
+    ///
+    /// # Errors
+    /// The first write that cannot be done refuses all of them.
+    pub(crate) fn plan(&self, writes: Vec<Write>, now: UnixMillis) -> Result<Plan, StorageError> {
+        check_batch(&writes)?;
+        let mut plan = Plan { revision: self.last.saturating_add(1), changes: BTreeMap::new() };
+        for write in writes {
+            self.step(&mut plan, write, now)?;
+        }
+        self.check_quota(&plan)?;
+        Ok(plan)
+    }
+
+    fn step(&self, plan: &mut Plan, write: Write, now: UnixMillis) -> Result<(), StorageError> {
+        let (key, row, expected) = match write {
+            Write::Put { key, value, if_revision, ttl_ms } => {
+                let expires = ttl_ms.map(|ttl| UnixMillis(now.0.saturating_add(ttl)));
+                let (revision, value) = (plan.revision, value.0);
+                let row = Row { key: key.clone(), revision, updated: now, expires, value };
+                (key, Some(row), if_revision)
+            }
+            Write::Delete { key, if_revision } => (key, None, if_revision),
+        };
+        let found = self.revision(plan, &key, now);
+        match expected {
+            Some(expected) if expected != found => {
+                return Err(StorageError::Conflict { key, expected, found });
+            }
+            _ if found == 0 && row.is_none() => return Err(self.not_found(key)),
+            _ => _ = plan.changes.insert(key, row),
+        }
+        Ok(())
+    }
+
+    /// Of an entry after the writes before; 0 if there is none.
+    fn revision(&self, plan: &Plan, key: &str, now: UnixMillis) -> u64 {
+        match plan.changes.get(key) {
+            Some(Some(_)) => plan.revision,
+            Some(None) => 0,
+            None => {
+                let entry = self.entries.get(key).filter(|entry| entry.is_live(now));
+                entry.map_or(0, |entry| entry.revision)
+            }
+        }
+    }
+
+    pub(crate) fn not_found(&self, key: String) -> StorageError {
+        StorageError::NotFound { service: self.service.clone(), key }
+    }
+
+    fn check_quota(&self, plan: &Plan) -> Result<(), StorageError> {
+        let (mut entries, mut bytes) = (self.entries.len(), self.bytes);
+        for (key, row) in &plan.changes {
+            if let Some(old) = self.entries.get(&**key) {
+                (entries, bytes) = (entries - 1, bytes - old.bytes);
+            }
+            if let Some(row) = row {
+                (entries, bytes) = (entries + 1, bytes + row.bytes());
+            }
+        }
+        let over = |what: &str, max| {
+            Err(StorageError::Quota { service: self.service.clone(), what: what.into(), max })
+        };
+        match () {
+            // What takes space away is always welcome.
+            () if entries > MAX_ENTRIES && entries > self.entries.len() => {
+                over("entries", MAX_ENTRIES as u64)
+            }
+            () if bytes > MAX_BYTES && bytes > self.bytes => over("bytes", MAX_BYTES),
+            () => Ok(()),
+        }
+    }
+
+    /// Holds what was planned as done.
+    pub(crate) fn adopt(&mut self, plan: &Plan) {
+        self.last = plan.revision;
+        for (key, row) in &plan.changes {
+            self.remove(key);
+            row.iter().for_each(|row| self.insert(row));
+        }
+    }
+
+    fn insert(&mut self, row: &Row) {
+        let key: Arc<str> = row.key.as_str().into();
+        let Row { revision, expires, .. } = *row;
+        self.bytes += row.bytes();
+        self.expiring.extend(expires.map(|at| (at, Arc::clone(&key))));
+        self.entries.insert(key, Meta { revision, expires, bytes: row.bytes() });
+    }
+
+    fn remove(&mut self, key: &str) {
+        let Some((key, old)) = self.entries.remove_entry(key) else { return };
+        self.bytes -= old.bytes;
+        if let Some(at) = old.expires {
+            self.expiring.remove(&(at, key));
+        }
+    }
+
+    /// The removal of entries whose time is over, up to [`MAX_EXPIRED`] of them; nothing if there
+    /// are none.
+    pub(crate) fn plan_expiry(&self, now: UnixMillis) -> Option<Plan> {
+        let over = self.expiring.iter().take_while(|(at, _)| *at <= now).take(MAX_EXPIRED);
+        let changes: BTreeMap<_, _> = over.map(|(_, key)| (key.to_string(), None)).collect();
+        let revision = self.last.saturating_add(1);
+        (!changes.is_empty()).then_some(Plan { revision, changes })
+    }
+
+    /// The next keys under a prefix, in the order of their bytes, and whether there are more.
+    pub(crate) fn page(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+        now: UnixMillis,
+    ) -> (Vec<Arc<str>>, bool) {
+        let from = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        let live = self.entries.range::<str, _>((from, Bound::Unbounded));
+        let live = live.take_while(|(key, _)| key.starts_with(prefix));
+        let (mut keys, mut bytes) = (Vec::new(), 0);
+        for (key, entry) in live.filter(|(_, entry)| entry.is_live(now)) {
+            bytes += entry.bytes;
+            if keys.len() == limit || (bytes > MAX_PAGE_BYTES && !keys.is_empty()) {
+                return (keys, true);
+            }
+            keys.push(Arc::clone(key));
+        }
+        (keys, false)
+    }
+}
+
+impl Meta {
+    fn is_live(&self, now: UnixMillis) -> bool {
+        self.expires.is_none_or(|at| at > now)
+    }
+}
+
+fn check_batch(writes: &[Write]) -> Result<(), StorageError> {
+    let many = |what: &str, max: usize| {
+        Err(StorageError::TooMany { what: what.into(), max: max as u64 })
+    };
+    let size = |write: &Write| match write {
+        Write::Put { key, value, .. } => key.len() + value.len(),
+        Write::Delete { key, .. } => key.len(),
+    };
+    match writes {
+        [] => Err(bad("writes", "are none; give at least one")),
+        _ if writes.len() > MAX_BATCH => many("writes at once", MAX_BATCH),
+        _ if writes.iter().map(size).sum::<usize>() > MAX_BATCH_BYTES => {
+            many("bytes at once", MAX_BATCH_BYTES)
+        }
+        _ => writes.iter().try_for_each(check_write),
+    }
+}
+
+fn check_write(write: &Write) -> Result<(), StorageError> {
+    match write {
+        Write::Put { value, .. } if value.len() > MAX_VALUE_BYTES => {
+            Err(bad("value", format!("is longer than {MAX_VALUE_BYTES} bytes")))
+        }
+        Write::Put { ttl_ms: Some(0), .. } => Err(bad("ttl_ms", "is at least 1")),
+        Write::Put { key, .. } | Write::Delete { key, .. } => check_key(key),
+    }
+}
+
+/// # Errors
+/// [`StorageError::BadField`].
+pub(crate) fn check_key(key: &str) -> Result<(), StorageError> {
+    match key.len() {
+        0 => Err(bad("key", "is empty")),
+        1..=MAX_KEY_BYTES => Ok(()),
+        _ => Err(bad("key", format!("is longer than {MAX_KEY_BYTES} bytes"))),
+    }
+}
+
+/// # Errors
+/// [`StorageError::BadField`].
+pub(crate) fn check_prefix(field: &str, text: &str) -> Result<(), StorageError> {
+    match text.len() {
+        0..=MAX_KEY_BYTES => Ok(()),
+        _ => Err(bad(field, format!("is longer than {MAX_KEY_BYTES} bytes"))),
+    }
+}
+
+fn bad(field: &str, reason: impl Into<String>) -> StorageError {
+    StorageError::BadField { field: field.into(), reason: reason.into() }
+}
+
+#[cfg(test)]
+mod tests;

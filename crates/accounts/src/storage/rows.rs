@@ -1,0 +1,130 @@
+//! Entries as sealed rows.
+//!
+//! ```text
+//! key      master.derive("peerage 2026 storage")
+//! place    key.name(service)
+//! name     key.name(service + 0x00 + entry's key); no service has a 0x00 in its name
+//! row      sealed with key, bound to all 49 bytes of where it is:
+//!          0x01, CBOR map {k: key, r: revision, u: updated, e: expires or null, v: value}
+//! ```
+//!
+//! The row of the empty key, which no entry can have, is the mark: it holds the highest revision
+//! that removed something, so that revisions rise even when the highest entry is gone.
+
+use bytes::Bytes;
+use peerage_api::storage::Entry;
+use peerage_store::{AccountChange, AccountId, SealKey, SealedKey, SealedKind};
+use peerage_types::{ServiceName, UnixMillis};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::index::Plan;
+
+const VERSION: u8 = 1;
+
+/// One entry as it is sealed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Row {
+    #[serde(rename = "k")]
+    pub(crate) key: String,
+    #[serde(rename = "r")]
+    pub(crate) revision: u64,
+    #[serde(rename = "u")]
+    pub(crate) updated: UnixMillis,
+    #[serde(rename = "e")]
+    pub(crate) expires: Option<UnixMillis>,
+    #[serde(rename = "v")]
+    pub(crate) value: Bytes,
+}
+
+impl Row {
+    pub(crate) fn bytes(&self) -> u64 {
+        (self.key.len() + self.value.len()) as u64
+    }
+
+    pub(crate) fn is_mark(&self) -> bool {
+        self.key.is_empty()
+    }
+
+    fn mark(revision: u64) -> Self {
+        let (key, value) = (String::new(), Bytes::new());
+        Self { key, revision, updated: UnixMillis(0), expires: None, value }
+    }
+
+    pub(crate) fn to_entry(&self) -> Entry {
+        Entry {
+            key: self.key.clone(),
+            value: self.value.clone().into(),
+            revision: self.revision,
+            updated_ms: self.updated,
+            expires_ms: self.expires,
+        }
+    }
+}
+
+/// Where the rows of one service for one user are, and the key that opens them.
+#[derive(Debug, Clone)]
+pub(crate) struct Keys {
+    account: AccountId,
+    service: ServiceName,
+    place: [u8; 16],
+    key: SealKey,
+}
+
+impl Keys {
+    pub(crate) fn new(account: AccountId, master: &SealKey, service: ServiceName) -> Self {
+        let key = master.derive("peerage 2026 storage");
+        Self { account, place: key.name(service.as_str().as_bytes()), service, key }
+    }
+
+    pub(crate) fn account(&self) -> AccountId {
+        self.account
+    }
+
+    pub(crate) fn service(&self) -> &ServiceName {
+        &self.service
+    }
+
+    pub(crate) fn place(&self) -> [u8; 16] {
+        self.place
+    }
+
+    pub(crate) fn at(&self, key: &str) -> SealedKey {
+        let text = [self.service.as_str().as_bytes(), &[0], key.as_bytes()].concat();
+        let (account, kind, place) = (self.account, SealedKind::Storage, self.place);
+        SealedKey { account, kind, place, name: self.key.name(&text) }
+    }
+
+    /// Nothing if it does not open.
+    pub(crate) fn open(&self, at: &SealedKey, sealed: &[u8]) -> Option<Row> {
+        let plain = self.key.open(&at.to_bytes(), sealed).ok()?;
+        match plain.split_first() {
+            Some((&VERSION, row)) => cbor4ii::serde::from_slice(row).ok(),
+            _ => None,
+        }
+    }
+
+    fn put(&self, row: &Row) -> AccountChange {
+        let at = self.at(&row.key);
+        // Room for all of it: growing would leave pieces of it in freed memory.
+        let mut plain = Zeroizing::new(Vec::with_capacity(row.key.len() + row.value.len() + 64));
+        plain.push(VERSION);
+        let plain = cbor4ii::serde::to_vec(std::mem::take(&mut *plain), row)
+            .map(Zeroizing::new)
+            .expect("text, numbers and bytes have a CBOR form");
+        AccountChange::Sealed(at, Some(self.key.seal(&at.to_bytes(), &plain).into()))
+    }
+
+    /// The rows that a plan changes.
+    pub(crate) fn seal(&self, plan: &Plan) -> Vec<AccountChange> {
+        let change = |(key, row): (&String, &Option<Row>)| match row {
+            Some(row) => self.put(row),
+            None => AccountChange::Sealed(self.at(key), None),
+        };
+        let mut changes: Vec<_> = plan.changes.iter().map(change).collect();
+        if plan.changes.values().any(Option::is_none) {
+            changes.push(self.put(&Row::mark(plan.revision)));
+        }
+        changes
+    }
+}

@@ -1,0 +1,3 @@
+//! Accounts as whole nodes use them.
+
+mod support;
