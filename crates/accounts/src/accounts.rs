@@ -88,8 +88,15 @@ impl Accounts {
         }
     }
 
+    /// Tells the network what users of this node have signed, whether or not they are logged in;
+    /// to be called once when the node starts.
+    pub fn start(&self) {
+        self.0.publish_all();
+    }
+
     /// Tells what became known of a user, on this node or elsewhere.
     pub fn on_learned(&self, event: &users::Event) {
+        self.0.note_fate(event);
         for open in self.0.all_open() {
             crate::contacts::on_learned(&self.0, &open, event);
         }
@@ -122,12 +129,13 @@ impl Accounts {
     /// Ends all sessions and takes their presences back; later commands find that the node has
     /// stopped.
     pub fn close(&self) {
-        let mut state = self.0.lock();
-        state.is_closed = true;
-        let users: Vec<_> = state.accounts.keys().copied().collect();
+        let users: Vec<_> = {
+            let mut state = self.0.lock();
+            state.is_closed = true;
+            state.accounts.keys().copied().collect()
+        };
         for user in users {
-            state.sessions.end_all(&user, None);
-            self.0.close_unused(&mut state, &user, UnixMillis::now());
+            self.0.end_sessions(&user, UnixMillis::now(), |all| all.end_all(&user, None));
         }
     }
 

@@ -24,6 +24,8 @@ use crate::{
 
 /// Passwords that are stretched at once: 2 × 64 MiB.
 const MAX_STRETCHING: usize = 2;
+/// Questions that are worked on at once in tasks; those with passwords have their own limit.
+const MAX_WORKING: usize = 256;
 /// Calls with passwords at once, those that are stretched included.
 const MAX_PASSWORDS: usize = MAX_STRETCHING + 32;
 
@@ -35,6 +37,7 @@ pub(crate) struct Inner {
     pub(crate) runtime: Handle,
     pub(crate) stretching: Arc<Semaphore>,
     pub(crate) passwords: Arc<Semaphore>,
+    pub(crate) working: Arc<Semaphore>,
     /// Held while an account is added.
     pub(crate) adding: tokio::sync::Mutex<()>,
     state: Mutex<State>,
@@ -100,12 +103,13 @@ impl Inner {
             runtime: Handle::current(),
             stretching: Arc::new(Semaphore::new(MAX_STRETCHING)),
             passwords: Arc::new(Semaphore::new(MAX_PASSWORDS)),
+            working: Arc::new(Semaphore::new(MAX_WORKING)),
             adding: tokio::sync::Mutex::default(),
             state: Mutex::new(state),
         }
     }
 
-    /// The state. Nothing that is held with it may lock it again, or a book or a space before it.
+    /// The state. No book and no space is locked while it is.
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -149,7 +153,8 @@ impl Inner {
         }
         let token = auth.token.as_ref().ok_or(AuthError::NotAuthorised { user })?;
         if let Err(refused) = state.sessions.check(&user, token, service, now) {
-            self.close_unused(&mut state, &user, now);
+            drop(state);
+            self.end_sessions(&user, now, |_| ());
             return Err(refusal(user, refused));
         }
         let open = state.accounts.get(&user).and_then(|account| account.open.clone());
@@ -161,17 +166,33 @@ impl Inner {
         self.lock().accounts.values().filter_map(|account| account.open.clone()).collect()
     }
 
-    /// Seals the account if no session of the user is left: its presence is taken back, services
-    /// are told, and its keys go with the last call that uses them.
-    pub(crate) fn close_unused(&self, state: &mut State, user: &UserId, now: UnixMillis) {
+    /// Ends sessions of a user. If none is left the account is sealed: its presence is taken back,
+    /// services are told, and its keys go with the last call that uses them.
+    pub(crate) fn end_sessions<T>(
+        &self,
+        user: &UserId,
+        now: UnixMillis,
+        end: impl FnOnce(&mut Sessions) -> T,
+    ) -> T {
+        let mut state = self.lock();
+        let ended = end(&mut state.sessions);
+        let closed = self.close_unused(&mut state, user, now);
+        drop(state);
+        if let Some(open) = closed {
+            open.close();
+        }
+        ended
+    }
+
+    fn close_unused(&self, state: &mut State, user: &UserId, now: UnixMillis) -> Option<Arc<Open>> {
         if state.sessions.count(user) > 0 {
-            return;
+            return None;
         }
-        let Some(account) = state.accounts.get_mut(user) else { return };
-        if let Some(open) = account.open.take() {
-            self.retract(account, &open, now);
-            state.services.on_closed(*user);
-        }
+        let account = state.accounts.get_mut(user)?;
+        let open = account.open.take()?;
+        self.retract(account, &open, now);
+        state.services.on_closed(*user);
+        Some(open)
     }
 }
 

@@ -9,6 +9,7 @@
 //! `Inner::check`, and there is no other way to an open account.
 
 mod accounts;
+mod archive;
 mod contacts;
 mod inner;
 mod keys;

@@ -6,7 +6,7 @@ use peerage_store::{AccountId, SealKey, Store};
 use peerage_types::UserId;
 use peerage_wire::identity::SigningKey;
 
-use crate::{contacts::Book, storage::Spaces};
+use crate::{contacts::Book, keys::user_of, storage::Spaces};
 
 /// An account with its keys in clear. Wiped when the last session has ended and the last call that
 /// still uses it has returned.
@@ -25,6 +25,25 @@ pub(crate) struct Open {
 }
 
 impl Open {
+    /// The same account under a new key, with the same book and spaces.
+    pub(crate) fn moved(&self, signing: SigningKey) -> Self {
+        Self {
+            account: self.account,
+            user: user_of(&signing),
+            signing,
+            master: self.master.clone(),
+            store: self.store.clone(),
+            book: Arc::clone(&self.book),
+            spaces: Arc::clone(&self.spaces),
+        }
+    }
+
+    /// The last session has ended: feeds end, and calls that are still on their way are refused.
+    pub(crate) fn close(&self) {
+        self.book().close();
+        self.spaces.close();
+    }
+
     /// The contact book. Not to be held across an `.await`, nor while the state is locked.
     pub(crate) fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
