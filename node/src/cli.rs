@@ -6,7 +6,10 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     bench,
-    commands::{config, discovery, exchange, files, man, peers, pubsub},
+    commands::{
+        config, contacts, discovery, exchange, files, man, peers, pubsub, services, storage, users,
+        who,
+    },
     config::Flags,
     output::Output,
 };
@@ -64,6 +67,9 @@ pub(crate) struct Global {
         hide_env_values = true
     )]
     pub(crate) config: Option<PathBuf>,
+    /// The user to act for [default: the one that is logged in]
+    #[arg(long = "as", global = true, value_name = "USER", value_parser = who::named)]
+    pub(crate) acting: Option<who::Named>,
     /// Results as JSON: one value, or one object a line for streams
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -192,7 +198,7 @@ Examples:
   peerage exchange respond time -- 'noon'    and elsewhere:
   peerage exchange request 12D3KooW… time")]
     Exchange(exchange::Args),
-    /// Send files and folders to a peer
+    /// Send files and folders to a peer or a user
     Send(files::Send),
     /// Make files and folders available to whoever has the ticket
     Share(files::Share),
@@ -202,6 +208,38 @@ Examples:
     Shares(files::Shares),
     /// Files on their way: see, accept, pause, resume, cancel
     Transfers(files::Transfers),
+    /// Users of this node, their sessions and profiles, and everybody that is known
+    #[command(after_help = "\
+Examples:
+  peerage user create --handle ada       asks for a password; then ada is logged in
+  peerage user login ada                 again, after a logout or a restart of the node
+  peerage user search ben                whom this node has heard of
+  peerage --as ada user update --bio work='analytical engines'
+
+Passwords come from --password-file, $PEERAGE_PASSWORD or a prompt, never from an argument.")]
+    User(users::Args),
+    /// The private book of the acting user: names, trust, notes, safety numbers, blocks
+    #[command(after_help = "\
+Examples:
+  peerage contact set @ben --nick 'my baker' --trust 60 --tag bread
+  peerage contact ls --tag bread
+  peerage contact verify 'my baker'
+  peerage contact block user1…")]
+    Contact(contacts::Args),
+    /// Applications that act for users of this node
+    #[command(after_help = "\
+Examples:
+  peerage service register org.example.notes --version 1.0 --description 'Notes of all kinds'
+  peerage service watch org.example.notes       who is logged in, as they come and go")]
+    Service(services::Args),
+    /// What a service keeps for the acting user, sealed
+    #[command(after_help = "\
+Examples:
+  peerage storage put org.example.notes shopping/today 'bread, tea'
+  peerage storage get org.example.notes shopping/today
+  peerage storage ls org.example.notes shopping/
+  peerage storage put org.example.notes draft - --ttl 12h < draft.txt")]
+    Storage(storage::Args),
     /// Measure throughput and latency
     Bench(bench::Args),
     /// The configuration of the daemon
@@ -253,7 +291,17 @@ mod tests {
     #[test]
     fn a_value_out_of_shape_is_a_usage_error_that_says_what_is_expected() {
         for (line, expected) in [
-            ("send f --to nobody", "peer id"),
+            ("send f --to 12D3KooWhalf", "full peer id"),
+            ("send f --to @", "handle"),
+            ("user show user1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq", "copy it whole"),
+            ("user update", "required"),
+            ("user login ada --service org.example", "--token-file"),
+            ("user create --handle a/b", "handle"),
+            ("contact set ada --trust 101", "100"),
+            ("contact verify ada --yes --number 1", "cannot be used with"),
+            ("storage put org.example k v --ttl soon", "15m"),
+            ("storage get Org.Example k", "lower-case"),
+            ("--as @ status", "handle"),
             ("send f --to", "value is required"),
             ("get x --limit fast", "such as 500k"),
             ("transfers pause 3f", "first 4 or more"),

@@ -13,14 +13,21 @@ use crate::{
     output::Output,
 };
 
+pub(crate) mod acting;
 pub(crate) mod config;
+pub(crate) mod contacts;
 pub(crate) mod discovery;
 pub(crate) mod exchange;
 pub(crate) mod files;
 pub(crate) mod man;
 mod node;
+mod pages;
 pub(crate) mod peers;
 pub(crate) mod pubsub;
+pub(crate) mod services;
+pub(crate) mod storage;
+pub(crate) mod users;
+pub(crate) mod who;
 
 /// Everything a command needs besides its own arguments.
 #[derive(Debug, Clone, Copy)]
@@ -87,6 +94,10 @@ pub(crate) async fn run(command: Client, context: Context<'_>) -> Result<(), Fai
         Client::Get(args) => files::get(context, args).await,
         Client::Shares(args) => files::shares(context, args).await,
         Client::Transfers(args) => files::transfers(context, args).await,
+        Client::User(args) => users::run(context, args).await,
+        Client::Contact(args) => contacts::run(context, args).await,
+        Client::Service(args) => services::run(context, args).await,
+        Client::Storage(args) => storage::run(context, args).await,
         Client::Bench(args) => crate::bench::run(context, args).await,
         Client::Config(args) => config::run(context, args),
         Client::Completions { shell } => man::completions(context.out, shell),

@@ -3,8 +3,9 @@
 use std::{io, process::ExitCode};
 
 use peerage_api::{
-    Failure, LinkError, discovery::DiscoveryError, exchange::ExchangeError, files::FilesError,
-    node::NodeError, peers::PeersError, pubsub::PubsubError,
+    Failure, LinkError, contacts::ContactsError, discovery::DiscoveryError,
+    exchange::ExchangeError, files::FilesError, node::NodeError, peers::PeersError,
+    pubsub::PubsubError, services::ServicesError, storage::StorageError, users::UsersError,
 };
 use serde_json::{Map, Value, json};
 
@@ -129,6 +130,7 @@ macro_rules! from_failure {
     )*};
 }
 from_failure! { NodeError PeersError DiscoveryError PubsubError ExchangeError FilesError }
+from_failure! { UsersError ContactsError ServicesError StorageError }
 
 impl From<LinkError> for Failed {
     fn from(error: LinkError) -> Self {

@@ -18,7 +18,10 @@ mod http;
 mod logs;
 mod memory;
 mod output;
+mod private;
+mod secrets;
 mod signals;
+mod tokens;
 mod up;
 
 use std::{future::Future, process::ExitCode, time::Duration};

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal, Write};
 use serde::Serialize;
 
 mod progress;
+pub(crate) mod qr;
 mod table;
 mod units;
 

@@ -19,12 +19,12 @@ mod limit;
 mod paths;
 mod patience;
 mod pick;
-mod qr;
 mod screen;
 mod send;
 mod share;
 mod shares;
 mod show;
+mod to;
 mod transfers;
 mod watch;
 

@@ -1,18 +1,10 @@
-//! `send`: offers files to a peer.
+//! `send`: offers files to a peer or a user.
 
 use std::path::PathBuf;
 
-use peerage_api::{
-    files::{self, MAX_PATHS},
-    types::PeerId,
-};
+use peerage_api::files::{self, MAX_PATHS};
 
-use super::{
-    super::{Context, peers},
-    Going, begun,
-    follow::Follow,
-    new_id, paths,
-};
+use super::{super::Context, Going, begun, follow::Follow, new_id, paths, to::To};
 use crate::failed::Failed;
 
 #[derive(Debug, clap::Args)]
@@ -20,6 +12,7 @@ use crate::failed::Failed;
 Examples:
   peerage send report.pdf --to 12D3KooW…
   peerage send photos notes.txt --to 12D3KooW… --limit 5M
+  peerage send report.pdf --to @ada                a node on which that user is logged in
   peerage send big.iso --to 12D3KooW… --events     progress as lines of JSON
 
 The other side accepts by its configuration (files.accept_from) or with `peerage transfers
@@ -30,9 +23,9 @@ pub(crate) struct Args {
     /// Files and folders; of a link its target
     #[arg(required = true, value_name = "PATH", num_args = 1..=MAX_PATHS)]
     paths: Vec<PathBuf>,
-    /// To whom, a peer id; connects first if need be
-    #[arg(long, value_name = "PEER", value_parser = peers::peer)]
-    to: PeerId,
+    /// To whom, a peer id, or a user by id or handle; connects first if need be
+    #[arg(long, value_name = "PEER|USER", value_parser = To::parse)]
+    to: To,
     /// Keep links that stay inside of a folder, rather than skip them
     #[arg(long)]
     keep_links: bool,
@@ -45,6 +38,7 @@ pub(in super::super) async fn run(context: Context<'_>, args: Args) -> Result<()
     let paths = paths::existing(&paths)?;
     let name = paths::name(&paths);
     let node = context.node().await?;
+    let to = to.node(context).await?;
     let (files, id) = (node.files(), new_id());
     let limit_bps = going.limit;
     let request = files::Send { paths, to, transfer: Some(id), limit_bps, keep_links };

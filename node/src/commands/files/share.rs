@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use peerage_api::files::{self, Files, MAX_PATHS, Shared};
 use serde::Serialize;
 
-use super::{super::Context, count, done, follow::Follow, new_id, paths, qr};
+use super::{super::Context, count, done, follow::Follow, new_id, paths};
 use crate::{
     failed::{Exit, Failed},
-    output::{bytes, printable},
+    output::{bytes, printable, qr},
 };
 
 #[derive(Debug, clap::Args)]
@@ -77,7 +77,7 @@ fn print(context: Context<'_>, share: &files::Share, draw: bool) -> Result<(), F
         return Err(Failed::new(Exit::Failed, "mismatch", problem));
     };
     if draw {
-        qr::draw(ticket)?;
+        qr::draw(&ticket.to_ascii_uppercase())?;
     }
     let (name, size_text) = (printable(&share.name), bytes(*size));
     context.out.note(format_args!("sharing {name} ({}, {size_text})", count(*files)));

@@ -1,4 +1,4 @@
-//! Tickets for cameras.
+//! Text for cameras.
 
 use std::io::{IsTerminal, Write};
 
@@ -6,9 +6,10 @@ use qrcode::{EcLevel, QrCode, render::unicode::Dense1x2};
 
 use crate::failed::{Exit, Failed};
 
-/// Draws a ticket on stderr, so that stdout has the ticket alone.
-pub(super) fn draw(ticket: &str) -> Result<(), Failed> {
-    let drawn = drawing(ticket)?;
+/// Draws text on stderr, so that stdout has the result alone. In upper case, digits and most signs
+/// alone it takes a third less room.
+pub(crate) fn draw(text: &str) -> Result<(), Failed> {
+    let drawn = drawing(text)?;
     let mut stderr = std::io::stderr().lock();
     let (paint, plain) = match stderr.is_terminal() {
         // Black on white whatever the colours of the terminal.
@@ -21,12 +22,10 @@ pub(super) fn draw(ticket: &str) -> Result<(), Failed> {
     Ok(())
 }
 
-fn drawing(ticket: &str) -> Result<String, Failed> {
-    // In upper case it is alphanumeric, which takes a third less room.
-    let code = QrCode::with_error_correction_level(ticket.to_ascii_uppercase(), EcLevel::L);
-    let code = code.map_err(|_| {
-        Failed::new(Exit::Failed, "too_large", "the ticket is too long for a QR code")
-    })?;
+fn drawing(text: &str) -> Result<String, Failed> {
+    let code = QrCode::with_error_correction_level(text, EcLevel::L);
+    let code =
+        code.map_err(|_| Failed::new(Exit::Failed, "too_large", "that is too long for a QR code"))?;
     Ok(code.render::<Dense1x2>().build())
 }
 
@@ -36,7 +35,7 @@ mod tests {
 
     #[test]
     fn a_ticket_of_ordinary_length_fits_a_terminal() {
-        let ticket = format!("peeragefile1{}", "q".repeat(288));
+        let ticket = format!("PEERAGEFILE1{}", "Q".repeat(288));
         let drawn = drawing(&ticket).unwrap();
         let widths: Vec<usize> = drawn.lines().map(|line| line.chars().count()).collect();
         assert!(widths.iter().all(|width| *width == widths[0] && *width <= 72), "{widths:?}");
