@@ -209,3 +209,96 @@ fn kind_of(byte: u8) -> Option<SealedKind> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use peerage_types::{ContentHash, UnixMillis, UserId};
+
+    use super::*;
+    use crate::keys::new_signing_key;
+
+    const COST: Cost = Cost::new(64, 1);
+
+    fn password(text: &str) -> Password {
+        Password::new(text.into()).unwrap()
+    }
+
+    fn profile(key: &SigningKey) -> Signed<Profile> {
+        let profile = Profile {
+            user: user_of(key),
+            seq: 1,
+            handle: None,
+            display_name: None,
+            bio: <_>::default(),
+            avatar: None,
+            services: <_>::default(),
+            mailboxes: <_>::default(),
+            recovery: ContentHash([0; 32]),
+            updated: UnixMillis(1),
+        };
+        Signed::sign(profile, key).unwrap()
+    }
+
+    fn archive(signing: SigningKey, profile: Signed<Profile>) -> Archive {
+        let account = AccountId([1; 16]);
+        let row = |kind, n| {
+            let key = SealedKey { account, kind, place: [n; 16], name: [n; 16] };
+            (key, Bytes::from(vec![n; 100]))
+        };
+        let rows = vec![row(SealedKind::Contact, 2), row(SealedKind::Storage, 3)];
+        let master = SealKey::new([7; 32]);
+        Archive { account, profile, predecessors: Vec::new(), rows, signing, master }
+    }
+
+    fn parsed(bytes: Vec<u8>) -> Result<SealedArchive, ArchiveError> {
+        SealedArchive::parse(bytes.into())
+    }
+
+    #[test]
+    fn an_archive_brings_back_what_went_in() {
+        let key = new_signing_key();
+        let before = archive(key.clone(), profile(&key));
+        let after = parsed(before.seal(COST, &password("a"))).unwrap();
+        assert_eq!(after.open(&password("b")).err(), Some(ArchiveError::WrongPassword));
+        let after = after.open(&password("a")).ok().unwrap();
+        assert_eq!((after.account, &after.rows), (before.account, &before.rows));
+        assert_eq!(after.signing.to_bytes(), key.to_bytes());
+        assert_eq!(after.master.expose(), before.master.expose());
+        assert_eq!(after.profile, before.profile);
+    }
+
+    #[test]
+    fn a_key_that_is_not_that_of_the_profile_is_refused() {
+        let (mine, other) = (new_signing_key(), new_signing_key());
+        assert_ne!(user_of(&mine), UserId([0; 32]));
+        let forged = archive(mine, profile(&other)).seal(COST, &password("a"));
+        let refused = parsed(forged).unwrap().open(&password("a")).err();
+        assert!(matches!(refused, Some(ArchiveError::Bad(_))), "{refused:?}");
+    }
+
+    #[test]
+    fn an_archive_that_asks_for_too_much_work_or_space_is_refused_unread() {
+        let key = new_signing_key();
+        let mut greedy = archive(key.clone(), profile(&key)).seal(COST, &password("a"));
+        greedy[HASHED..HASHED + 4].copy_from_slice(&u32::MAX.to_be_bytes());
+        let hash = *blake3::hash(&greedy[HASHED..]).as_bytes();
+        greedy[17..HASHED].copy_from_slice(&hash);
+        assert!(matches!(parsed(greedy), Err(ArchiveError::Bad(_))));
+        let mut large = MAGIC.to_vec();
+        large.resize(MAX_ARCHIVE_BYTES + 1, 0);
+        let large = parsed(large).err();
+        assert_eq!(large, Some(ArchiveError::Bad("it is larger than an archive may be")));
+    }
+
+    #[test]
+    fn rows_up_to_the_bound_fit_an_archive() {
+        let key = new_signing_key();
+        let mut full = archive(key.clone(), profile(&key));
+        let (at, _) = full.rows[0].clone();
+        let most = MAX_ROWS_BYTES / (ROW_OVERHEAD + 1);
+        full.rows = vec![(at, Bytes::from_static(&[0xff])); most];
+        let sealed = full.seal(COST, &password("a"));
+        assert!(sealed.len() <= MAX_ARCHIVE_BYTES, "{} bytes", sealed.len());
+        assert!(parsed(sealed).unwrap().open(&password("a")).is_ok());
+    }
+}

@@ -37,11 +37,13 @@ pub(crate) struct Cost {
 }
 
 impl Cost {
+    /// As configured, within what can be opened again.
     pub(crate) fn of(config: &Config) -> Self {
-        Self { memory_kib: config.argon_memory_kib, passes: config.argon_passes }
+        let memory_kib = config.argon_memory_kib.clamp(Params::MIN_M_COST, MAX_MEMORY_KIB);
+        Self { memory_kib, passes: config.argon_passes.clamp(1, MAX_PASSES) }
     }
 
-    pub(crate) fn new(memory_kib: u32, passes: u32) -> Self {
+    pub(crate) const fn new(memory_kib: u32, passes: u32) -> Self {
         Self { memory_kib, passes }
     }
 
@@ -206,6 +208,8 @@ mod tests {
     #[test]
     fn stored_costs_beyond_reason_are_refused() {
         assert!(Cost::of(&Config::default()).is_sane());
+        let wild = Config { argon_memory_kib: u32::MAX, argon_passes: 0, ..Config::default() };
+        assert!(Cost::of(&wild).is_sane());
         for (memory, passes) in [(0, 1), (64, 0), (MAX_MEMORY_KIB + 1, 1), (64, u32::MAX)] {
             assert!(!Cost::new(memory, passes).is_sane(), "{memory} KiB, {passes} passes");
         }

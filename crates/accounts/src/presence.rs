@@ -24,7 +24,11 @@ impl Inner {
     /// Renews presences that have lived for half of their time.
     pub(crate) fn renew_presences(&self, now: UnixMillis) {
         let half = self.presence_timeout() / 2;
-        for account in self.lock().accounts.values_mut() {
+        let users: Vec<_> = self.all_open().iter().map(|open| open.user).collect();
+        for user in users {
+            // One at a time: a signature is tens of microseconds.
+            let mut state = self.lock();
+            let Some(account) = state.accounts.get_mut(&user) else { continue };
             if let Some(open) = account.open.clone()
                 && now.since(account.presence.issued) >= half
             {

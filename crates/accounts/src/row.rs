@@ -133,3 +133,72 @@ impl AccountRow {
         self.predecessors.push(predecessor);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use peerage_store::{AccountId, SealKey};
+    use peerage_types::{ContentHash, Password};
+    use peerage_wire::identity::SigningKey;
+
+    use super::*;
+    use crate::keys::{Cost, new_signing_key, seal_signing, user_of};
+
+    fn signed(key: &SigningKey) -> Signed<Profile> {
+        let profile = Profile {
+            user: user_of(key),
+            seq: 1,
+            handle: None,
+            display_name: None,
+            bio: <_>::default(),
+            avatar: None,
+            services: <_>::default(),
+            mailboxes: <_>::default(),
+            recovery: ContentHash([0; 32]),
+            updated: UnixMillis(1),
+        };
+        Signed::sign(profile, key).unwrap()
+    }
+
+    fn row() -> AccountRow {
+        let (id, key, master) = (AccountId([1; 16]), new_signing_key(), SealKey::random());
+        let password = Password::new("password".into()).unwrap();
+        AccountRow {
+            user: user_of(&key),
+            created: UnixMillis(5),
+            lock: Lock::new(Cost::new(64, 1), &password, id, &master),
+            seed: seal_signing(&master, id, &key),
+            profile: signed(&key),
+            deleted: true,
+            fate: Some(Fate::Moved(UserId([4; 32]))),
+            predecessors: Vec::new(),
+        }
+    }
+
+    fn predecessor() -> Predecessor {
+        let (key, recovery) = (new_signing_key(), new_signing_key());
+        let succession = Succession::revoked(user_of(&key), &recovery, UnixMillis(1));
+        let succession = Signed::sign(succession, &recovery).unwrap();
+        Predecessor { profile: signed(&key), succession }
+    }
+
+    #[test]
+    fn a_row_survives_and_remembers_the_last_few_keys_before() {
+        let mut row = row();
+        let all: Vec<_> = (0..=MAX_PREDECESSORS).map(|_| predecessor()).collect();
+        all.iter().for_each(|before| row.push_predecessor(before.clone()));
+        let read = AccountRow::decode(&row.encode()).unwrap();
+        assert_eq!(read.encode(), row.encode());
+        assert_eq!((read.user, read.deleted, read.fate), (row.user, true, row.fate));
+        let users = |all: &[Predecessor]| all.iter().map(|p| p.profile.user).collect::<Vec<_>>();
+        assert_eq!(users(&read.predecessors), users(&all[1..]));
+    }
+
+    #[test]
+    fn a_row_with_anothers_profile_is_not_believed() {
+        let forged = AccountRow { profile: signed(&new_signing_key()), ..row() };
+        assert!(AccountRow::decode(&forged.encode()).is_err());
+        for len in 0..40 {
+            assert!(AccountRow::decode(&row().encode()[..len]).is_err(), "{len} bytes");
+        }
+    }
+}

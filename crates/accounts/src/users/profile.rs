@@ -123,10 +123,14 @@ impl Inner {
     /// The users of this node, the oldest first.
     pub(super) fn local_users(&self) -> Vec<LocalUser> {
         self.expire_sessions(UnixMillis::now());
-        let state = self.lock();
-        let counted = |user: &UserId| state.sessions.count(user) as u64;
-        let rows = state.accounts.values().map(|account| &account.row);
-        let mut all: Vec<_> = rows.map(|row| self.local_user(row, counted(&row.user))).collect();
+        let rows: Vec<_> = {
+            let state = self.lock();
+            let counted = |user: &UserId| state.sessions.count(user) as u64;
+            let rows = state.accounts.values().map(|account| Arc::clone(&account.row));
+            rows.map(|row| (counted(&row.user), row)).collect()
+        };
+        let shown = |(sessions, row): &(u64, Arc<AccountRow>)| self.local_user(row, *sessions);
+        let mut all: Vec<_> = rows.iter().map(shown).collect();
         all.sort_unstable_by_key(|local| (local.created_ms, local.user));
         all
     }
@@ -145,11 +149,10 @@ impl Inner {
 
     /// Tells what users of this node have signed, whether or not they are logged in.
     pub(crate) fn publish_all(&self) {
-        let state = self.lock();
-        for row in state.accounts.values().map(|account| &account.row) {
-            for before in &row.predecessors {
-                self.outside.publish(before.bundle());
-            }
+        let rows: Vec<_> =
+            self.lock().accounts.values().map(|account| Arc::clone(&account.row)).collect();
+        for row in rows {
+            row.predecessors.iter().for_each(|before| self.outside.publish(before.bundle()));
             if !row.deleted && row.fate.is_none() {
                 let profile = Some(row.profile.clone());
                 self.outside.publish(Bundle { profile, ..Bundle::default() });
