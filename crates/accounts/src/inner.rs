@@ -154,7 +154,7 @@ impl Inner {
         let token = auth.token.as_ref().ok_or(AuthError::NotAuthorised { user })?;
         if let Err(refused) = state.sessions.check(&user, token, service, now) {
             drop(state);
-            self.end_sessions(&user, now, |_| ());
+            self.end_sessions(&user, now, |all| all.expire_of(&user, now));
             return Err(refusal(user, refused));
         }
         let open = state.accounts.get(&user).and_then(|account| account.open.clone());
@@ -208,9 +208,9 @@ fn restored(rows: Vec<(AccountId, bytes::Bytes)>) -> HashMap<UserId, Account> {
     for (id, bytes) in rows {
         match AccountRow::decode(&bytes) {
             Ok(row) => _ = accounts.entry(row.user).or_insert(Account::new(id, row)),
-            Err(what) => tracing::warn!(
-                account = ?id, "the row of an account {what}; it is passed over and kept"
-            ),
+            Err(what) => {
+                tracing::warn!(account = ?id, "its row {what}; it is passed over and kept")
+            }
         }
     }
     accounts

@@ -49,7 +49,7 @@ impl Inner {
         now: UnixMillis,
     ) {
         // Nothing that a key signs counts once it was revoked.
-        if account.row.fate.is_some() {
+        if self.fate(&account.row).is_some() {
             return;
         }
         let seq = now.0.max(account.presence.seq + 1);

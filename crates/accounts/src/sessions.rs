@@ -25,7 +25,7 @@ pub(crate) enum Refused {
     Expired,
 }
 
-/// All user's sessions has the most there may be.
+/// A user has [`MAX_SESSIONS`] already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TooMany;
 
@@ -141,6 +141,13 @@ impl Sessions {
         users.dedup();
         users.retain(|user| self.count(user) == 0);
         users
+    }
+
+    /// Ends what has expired of one user.
+    pub(crate) fn expire_of(&mut self, user: &UserId, now: UnixMillis) {
+        let over = self.of(user).filter(|(_, alive)| self.is_over(alive, now));
+        let over: Vec<_> = over.map(|(hash, _)| *hash).collect();
+        over.iter().for_each(|hash| _ = self.expire_one(hash));
     }
 
     /// The sessions of a user by number.
@@ -284,10 +291,12 @@ mod tests {
         let mut all = sessions();
         let token = all.open(ALICE, None, at(0)).unwrap().token;
         let notes = ServiceName::new("notes").unwrap();
+        all.open(BOB, None, at(5)).unwrap();
         let limited = all.open(ALICE, Some(notes), at(0)).unwrap().token;
         assert_eq!(all.check(&BOB, &token, None, at(9)), Err(Refused::Unknown));
         assert_eq!(all.check(&ALICE, &limited, None, at(9)), Err(Refused::Unknown));
-        assert_eq!(all.expire(at(10)), [ALICE]);
+        all.expire_of(&ALICE, at(10));
+        assert_eq!((all.count(&ALICE), all.count(&BOB)), (0, 1));
     }
 
     #[test]

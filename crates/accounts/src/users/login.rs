@@ -84,8 +84,9 @@ impl Inner {
         let mut state = self.lock();
         let state = &mut *state;
         let session = state.session(user, service)?;
-        let account = state.accounts.get_mut(&user).ok_or(AuthError::NoSuchUser { user })?;
-        if account.open.is_none() {
+        if let Some(account) = state.accounts.get_mut(&user)
+            && account.open.is_none()
+        {
             self.present(account, &open, UnixMillis::now());
             account.open = Some(open);
             state.services.on_opened(user);
@@ -108,7 +109,8 @@ impl Inner {
     pub(super) fn sessions(&self, request: &Sessions) -> Result<Vec<SessionSummary>, UsersError> {
         let Sessions { auth } = request;
         self.check(auth)?;
-        self.expire_sessions(UnixMillis::now());
+        let now = UnixMillis::now();
+        self.end_sessions(&auth.user, now, |all| all.expire_of(&auth.user, now));
         Ok(self.lock().sessions.list(&auth.user, auth.token.as_ref()))
     }
 
@@ -145,8 +147,14 @@ impl State {
         if self.is_closed {
             return Err(LinkError::Stopped.into());
         }
-        self.sessions.open(user, service, UnixMillis::now()).map_err(|TooMany| {
-            UsersError::TooMany { what: "sessions of this user".into(), max: MAX_SESSIONS as u64 }
+        if !self.accounts.contains_key(&user) {
+            return Err(AuthError::NoSuchUser { user }.into());
+        }
+        let now = UnixMillis::now();
+        self.sessions.expire_of(&user, now);
+        self.sessions.open(user, service, now).map_err(|TooMany| UsersError::TooMany {
+            what: "sessions of this user".into(),
+            max: MAX_SESSIONS as u64,
         })
     }
 }

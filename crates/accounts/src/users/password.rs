@@ -6,7 +6,7 @@ use peerage_api::{
     LinkError,
     users::{AuthError, ChangePassword, UsersError},
 };
-use peerage_store::{AccountId, SealKey};
+use peerage_store::{AccountChange, AccountId, SealKey};
 use peerage_types::{Password, UnixMillis, UserId};
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit};
 
@@ -102,7 +102,7 @@ impl Inner {
 
     /// Replaces the row of an account: first on the disk, then here.
     pub(super) async fn save_row(&self, held: &Held, row: AccountRow) -> Result<(), UsersError> {
-        let change = peerage_store::AccountChange::Account(held.id, Some(row.encode()));
+        let change = AccountChange::Account(held.id, Some(row.encode()));
         self.save(vec![change]).await?;
         if let Some(account) = self.lock().accounts.get_mut(&held.row.user) {
             account.row = Arc::new(row);

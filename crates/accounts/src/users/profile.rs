@@ -82,7 +82,7 @@ impl Inner {
     }
 
     /// What became of the key of a user of this node, if it is no longer valid.
-    pub(super) fn fate(&self, row: &AccountRow) -> Option<Fate> {
+    pub(crate) fn fate(&self, row: &AccountRow) -> Option<Fate> {
         row.fate.or_else(|| self.outside.fate(&row.user).map(Fate::from))
     }
 

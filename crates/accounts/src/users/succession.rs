@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use peerage_api::users::{Event, RevokeKey, Rotate, Rotated, UsersError};
+use peerage_store::AccountChange;
 use peerage_types::{RecoveryCode, UnixMillis, UserId};
-use peerage_wire::identity::{Bundle, Profile, Signed, SigningKey, Succession};
+use peerage_wire::identity::{Bundle, Profile, RecordError, Signed, SigningKey, Succession};
 
 use super::{
     create::{commitment, new_recovery},
@@ -12,7 +13,7 @@ use super::{
     profile::sign,
 };
 use crate::{
-    inner::{Inner, Presented},
+    inner::{Account, Inner, Presented},
     keys::{new_signing_key, seal_signing, user_of},
     open::Open,
     row::{AccountRow, Fate, Predecessor},
@@ -47,16 +48,17 @@ pub(super) async fn rotate(inner: Arc<Inner>, request: Rotate) -> Result<Rotated
 
 pub(super) async fn revoke_key(inner: Arc<Inner>, request: RevokeKey) -> Result<(), UsersError> {
     let RevokeKey { user, recovery } = request;
-    let row = inner.lock().accounts.get(&user).map(|account| Arc::clone(&account.row));
-    let fate = match &row {
-        Some(row) => inner.fate(row),
+    // If it lives here, it must not move at the same time.
+    let held = inner.hold(user).await.ok();
+    let fate = match &held {
+        Some(held) => inner.fate(&held.row),
         None => inner.outside.fate(&user).map(Fate::from),
     };
     if let Some(fate) = fate {
         return Err(UsersError::Revoked { user, successor: fate.successor() });
     }
-    let profile = match &row {
-        Some(row) => Some(inner.newest(row)),
+    let profile = match &held {
+        Some(held) => Some(inner.newest(&held.row)),
         None => inner.outside.profile(&user),
     };
     let profile = profile.ok_or(UsersError::Unknown { user })?;
@@ -64,7 +66,9 @@ pub(super) async fn revoke_key(inner: Arc<Inner>, request: RevokeKey) -> Result<
     let revoked = succeeded(&profile, &recovery, |key| Succession::revoked(user, key, now))?;
     // Told before it is kept: what matters is that the key is no longer believed.
     inner.outside.publish(revoked.bundle());
-    inner.mark(user, Fate::Revoked).await;
+    if let Some(held) = held {
+        inner.mark(&held, Fate::Revoked).await;
+    }
     Ok(())
 }
 
@@ -78,9 +82,7 @@ fn succeeded(
     let wrong = |_| UsersError::WrongRecovery { user: profile.user };
     let succession = state(&key);
     succession.check_commitment(&profile.recovery).map_err(wrong)?;
-    let refused = |error: peerage_wire::identity::RecordError| UsersError::BadRecord {
-        reason: error.to_string(),
-    };
+    let refused = |error: RecordError| UsersError::BadRecord { reason: error.to_string() };
     let succession = Signed::sign(succession, &key).map_err(refused)?;
     Ok(Predecessor { profile: profile.clone(), succession })
 }
@@ -101,7 +103,7 @@ impl Inner {
         row: AccountRow,
         signing: SigningKey,
     ) -> Result<(), UsersError> {
-        let change = peerage_store::AccountChange::Account(held.id, Some(row.encode()));
+        let change = AccountChange::Account(held.id, Some(row.encode()));
         self.save(vec![change]).await?;
         let told = row.predecessors.last().map(Predecessor::bundle);
         told.into_iter().for_each(|bundle| self.outside.publish(bundle));
@@ -136,13 +138,13 @@ impl Inner {
     }
 
     /// Keeps in mind that the key of a user of this node is no longer valid.
-    async fn mark(&self, user: UserId, fate: Fate) {
-        let Ok(held) = self.hold(user).await else { return };
+    async fn mark(&self, held: &Held, fate: Fate) {
         if held.row.fate.is_some() {
             return;
         }
         let row = AccountRow { fate: Some(fate), ..held.row.as_ref().clone() };
-        if let Err(error) = self.save_row(&held, row).await {
+        if let Err(error) = self.save_row(held, row).await {
+            let user = held.row.user;
             tracing::warn!(%user, %error, "that the key of a user was revoked is not saved");
         }
     }
@@ -150,10 +152,15 @@ impl Inner {
     /// Takes note when the key of a user of this node was revoked, or moved elsewhere.
     pub(crate) fn note_fate(self: &Arc<Self>, event: &Event) {
         let Event::Revoked { user, successor } = event else { return };
-        let account = |account: &crate::inner::Account| account.row.fate.is_none();
-        if self.lock().accounts.get(user).is_some_and(account) {
-            let (inner, user, fate) = (Arc::clone(self), *user, Fate::from(*successor));
-            self.runtime.spawn(async move { inner.mark(user, fate).await });
+        let is_news = |account: &Account| account.row.fate.is_none();
+        if !self.lock().accounts.get(user).is_some_and(is_news) {
+            return;
         }
+        let (inner, user, fate) = (Arc::clone(self), *user, Fate::from(*successor));
+        self.runtime.spawn(async move {
+            if let Ok(held) = inner.hold(user).await {
+                inner.mark(&held, fate).await;
+            }
+        });
     }
 }
