@@ -268,6 +268,24 @@ mod tests {
         Cli::command().debug_assert();
     }
 
+    /// Arguments are there for all to see, in `ps` and in the history of the shell.
+    #[test]
+    fn no_secret_is_taken_from_an_argument() {
+        fn walk(command: &clap::Command, seen: &mut Vec<String>) {
+            for arg in command.get_arguments().filter(|arg| arg.get_action().takes_values()) {
+                let name = arg.get_id().as_str();
+                if ["password", "recovery", "token", "secret"].iter().any(|s| name.contains(s)) {
+                    assert!(name.ends_with("_file"), "{} takes {name}", command.get_name());
+                    seen.push(name.to_owned());
+                }
+            }
+            command.get_subcommands().for_each(|command| walk(command, seen));
+        }
+        let mut seen = Vec::new();
+        walk(&Cli::command(), &mut seen);
+        assert!(seen.iter().any(|name| name == "password_file"), "{seen:?}");
+    }
+
     #[test]
     fn flags_of_up_become_values_of_their_keys() {
         let line = "peerage up --listen /ip4/127.0.0.1/tcp/0 --listen /ip6/::1/tcp/0 --no-kad \

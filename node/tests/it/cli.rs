@@ -16,6 +16,12 @@ fn without_a_daemon_commands_say_so_with_exit_code_3() {
         &["shares"],
         &["share", "."],
         &["get", "peeragefile1"],
+        &["user", "create"],
+        &["user", "login", "ada"],
+        &["contact", "ls"],
+        &["service", "ls"],
+        &["storage", "ls", "org.example.notes"],
+        &["send", ".", "--to", "@ada"],
     ] {
         let finished = sandbox.run(&[command, &["--json"]].concat());
         assert_eq!((finished.code, finished.error_code().as_str()), (Some(3), "no_daemon"));

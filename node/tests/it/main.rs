@@ -10,3 +10,4 @@ mod lifecycle;
 mod relayed;
 mod sandbox;
 mod talk;
+mod users;

@@ -92,7 +92,7 @@ pub(crate) struct Finished {
 }
 
 impl Finished {
-    fn of(args: &[&str], output: Output) -> Self {
+    pub(crate) fn of(args: &[&str], output: Output) -> Self {
         Self {
             args: args.iter().map(|arg| (*arg).to_owned()).collect(),
             code: output.status.code(),
