@@ -21,6 +21,7 @@ mod services;
 mod sessions;
 mod storage;
 mod throttle;
+mod turns;
 mod users;
 
 pub use accounts::{Accounts, Config};

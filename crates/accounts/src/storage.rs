@@ -1,26 +1,106 @@
-//! The facet `storage`.
+//! The facet `storage`: what services keep for users, sealed.
+//!
+//! ```text
+//! storage   commands: the one check, then a task that asks the space
+//! spaces    the spaces of one account, read when they are first used
+//! space     one service for one user: order of writes, disk, readers
+//! index     what a space holds, pure: conditions, quotas, expiry, pages
+//! rows      how an entry is sealed
+//! ```
+//!
+//! Invariant: an entry is told to readers and answered for only when it is durable, and an index is
+//! either as the disk will be or not there at all.
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc};
 
-use peerage_api::storage::Command;
-use peerage_store::{AccountId, SealKey};
+use peerage_api::{
+    Ask, Method, Open as OpenFeed,
+    storage::{Apply, Command, Entry, Get, List, Place, Revision, StorageError, Watch},
+    users::Paged,
+};
 use peerage_types::UnixMillis;
 
-use crate::inner::Inner;
+use crate::{inner::Inner, open::Open};
 
-/// The storage of services in an open account.
-#[derive(Debug)]
-pub(crate) struct Spaces;
+mod feed;
+mod index;
+mod load;
+mod rows;
+mod space;
+mod spaces;
 
-impl Spaces {
-    pub(crate) fn new(_account: AccountId, _master: &SealKey) -> Self {
-        Self
-    }
+use space::Space;
+pub(crate) use spaces::Spaces;
 
-    /// The last session has ended: readers end, and calls that are still on their way are refused.
-    pub(crate) fn close(&self) {}
+/// Where a call is worked on; keeps the account open until it is answered.
+struct Here {
+    open: Arc<Open>,
+    space: Arc<Space>,
+    now: UnixMillis,
 }
 
-pub(crate) fn on_command(_inner: &Arc<Inner>, _command: Command) {}
+pub(crate) fn on_command(inner: &Arc<Inner>, command: Command) {
+    match command {
+        Command::Apply(ask) => serve(inner, ask, |apply| &apply.place, apply),
+        Command::Get(ask) => serve(inner, ask, |get| &get.place, get),
+        Command::List(ask) => serve(inner, ask, |list| &list.place, list),
+        Command::Watch(feed) => watch(inner, feed),
+    }
+}
 
-pub(crate) fn on_time(_inner: &Arc<Inner>, _now: UnixMillis) {}
+async fn apply(here: Here, request: Apply) -> Result<Revision, StorageError> {
+    let revision = here.space.apply(&here.open.user, request.writes, here.now).await?;
+    Ok(Revision { revision })
+}
+
+async fn get(here: Here, request: Get) -> Result<Entry, StorageError> {
+    here.space.get(&here.open.user, request.key, here.now).await
+}
+
+async fn list(here: Here, request: List) -> Result<Paged<Entry>, StorageError> {
+    here.space.list(&here.open.user, request.prefix, request.page, here.now).await
+}
+
+fn watch(inner: &Inner, feed: OpenFeed<Watch>) {
+    match enter(inner, &feed.request.place) {
+        Ok(here) => here.space.watch(feed),
+        Err(error) => feed.refuse(error),
+    }
+}
+
+/// Checks a call and works on it in a task, which goes on if the caller goes away.
+fn serve<M, F>(inner: &Inner, ask: Ask<M>, place: fn(&M) -> &Place, work: fn(Here, M) -> F)
+where
+    M: Method<Error = StorageError>,
+    F: Future<Output = Result<M::Reply, StorageError>> + Send + 'static,
+{
+    match enter(inner, place(&ask.request)) {
+        Err(error) => ask.reply(Err(error)),
+        Ok(here) => {
+            let (request, door) = ask.split();
+            let answer = work(here, request);
+            // A caller that no longer waits is no error.
+            inner.runtime.spawn(async move { _ = door.send(answer.await) });
+        }
+    }
+}
+
+fn enter(inner: &Inner, place: &Place) -> Result<Here, StorageError> {
+    let open = inner.check_place(place)?;
+    let space = open.spaces.space(&open.user, &place.service, &open.store)?;
+    Ok(Here { open, space, now: UnixMillis::now() })
+}
+
+/// Removes what is over. Nobody sees it from the moment on that it is; this tells readers and frees
+/// the space. Spaces that nobody has used since the login wait until somebody does.
+pub(crate) fn on_time(inner: &Arc<Inner>, now: UnixMillis) {
+    for open in inner.all_open() {
+        for space in open.spaces.expired(now) {
+            let open = Arc::clone(&open);
+            inner.runtime.spawn(async move {
+                // A failure is met by the next call, or tried again the next time.
+                while space.has_expired(now) && space.expire(&open.user, now).await.is_ok() {}
+            });
+        }
+    }
+}

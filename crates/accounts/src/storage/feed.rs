@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 
 use peerage_api::{
-    Sink,
-    storage::{Event, StorageError},
+    Open, Sink,
+    storage::{Event, StorageError, Watch},
 };
 
 /// Readers of one space; each has room for 256 events.
@@ -29,20 +29,15 @@ struct Begun {
 }
 
 impl Feed {
-    /// Whether there is room for one more reader.
-    ///
-    /// # Errors
-    /// [`StorageError::TooMany`].
-    pub(crate) fn check_room(&mut self) -> Result<(), StorageError> {
+    /// Takes a reader, or refuses it when there are too many.
+    pub(crate) fn join(&mut self, open: Open<Watch>) {
         self.readers.retain(|(_, sink)| !sink.is_closed());
-        match self.readers.len() {
-            0..MAX_READERS => Ok(()),
-            _ => Err(StorageError::TooMany { what: "readers".into(), max: MAX_READERS as u64 }),
+        if self.readers.len() >= MAX_READERS {
+            let max = MAX_READERS as u64;
+            return open.refuse(StorageError::TooMany { what: "readers".into(), max });
         }
-    }
-
-    pub(crate) fn watch(&mut self, prefix: String, sink: Sink<Event>) {
-        self.readers.push((prefix, sink));
+        let (request, sink) = open.accept();
+        self.readers.push((request.prefix, sink));
     }
 
     pub(crate) fn has_readers(&self) -> bool {
@@ -88,18 +83,18 @@ impl Feed {
 
 #[cfg(test)]
 mod tests {
-    use peerage_api::{Feeding, Open, storage::Watch, users::Auth};
+    use peerage_api::{Feeding, storage::Place, users::Auth};
     use peerage_types::{ServiceName, UserId};
+    use tokio::sync::{mpsc, oneshot};
 
     use super::*;
 
     #[test]
     fn readers_hear_of_durable_writes_in_the_order_of_revisions() {
         let mut feed = Feed::default();
-        let mut items = reader(&mut feed, "a");
-        let mut begin = |revision, key: &str| {
-            feed.begin(|| vec![Event::Deleted { key: key.into(), revision }])
-        };
+        let (mut items, _) = reader(&mut feed, "a");
+        let mut begin =
+            |revision, key: &str| feed.begin(|| vec![Event::Deleted { key: key.into(), revision }]);
         let tickets = [begin(1, "a1"), begin(2, "b"), begin(3, "a2"), begin(4, "a3")];
         feed.settle(tickets[3], true);
         feed.settle(tickets[2], false);
@@ -119,27 +114,24 @@ mod tests {
     #[test]
     fn readers_are_bounded_and_gone_ones_make_room() {
         let mut feed = Feed::default();
-        let mut all: Vec<_> = (0..MAX_READERS).map(|_| reader(&mut feed, "")).collect();
-        assert!(matches!(feed.check_room(), Err(StorageError::TooMany { .. })));
+        let mut all: Vec<_> = (0..MAX_READERS).map(|_| reader(&mut feed, "").0).collect();
+        let too_many = Err(StorageError::TooMany { what: "readers".into(), max: 64 });
+        assert_eq!(reader(&mut feed, "").1.try_recv(), Ok(too_many));
         all.pop();
-        assert_eq!(feed.check_room(), Ok(()));
+        assert_eq!(reader(&mut feed, "").1.try_recv(), Ok(Ok(())));
+        assert!(feed.has_readers());
         feed.end();
         assert!(!feed.has_readers());
-        assert!(matches!(
-            all[0].try_recv(),
-            Err(tokio::sync::mpsc::error::TryRecvError::Disconnected)
-        ));
+        assert!(matches!(all[0].try_recv(), Err(mpsc::error::TryRecvError::Disconnected)));
     }
 
-    fn reader(
-        feed: &mut Feed,
-        prefix: &str,
-    ) -> tokio::sync::mpsc::Receiver<Feeding<Event>> {
+    type Granted = oneshot::Receiver<Result<(), StorageError>>;
+
+    fn reader(feed: &mut Feed, prefix: &str) -> (mpsc::Receiver<Feeding<Event>>, Granted) {
         let auth = Auth { user: UserId([0; 32]), token: None };
-        let place = peerage_api::storage::Place { auth, service: ServiceName::new("s").unwrap() };
-        let (open, _, items) = Open::new(Watch { place, prefix: prefix.into() }, 8);
-        feed.check_room().unwrap();
-        feed.watch(prefix.into(), open.accept().1);
-        items
+        let place = Place { auth, service: ServiceName::new("s").unwrap() };
+        let (open, granted, items) = Open::new(Watch { place, prefix: prefix.into() }, 8);
+        feed.join(open);
+        (items, granted)
     }
 }

@@ -179,6 +179,10 @@ impl Index {
         }
     }
 
+    pub(crate) fn has_expired(&self, now: UnixMillis) -> bool {
+        self.expiring.first().is_some_and(|(at, _)| *at <= now)
+    }
+
     /// The removal of entries whose time is over, up to [`MAX_EXPIRED`] of them; nothing if there
     /// are none.
     pub(crate) fn plan_expiry(&self, now: UnixMillis) -> Option<Plan> {
@@ -221,9 +225,8 @@ impl Meta {
 }
 
 fn check_batch(writes: &[Write]) -> Result<(), StorageError> {
-    let many = |what: &str, max: usize| {
-        Err(StorageError::TooMany { what: what.into(), max: max as u64 })
-    };
+    let many =
+        |what: &str, max: usize| Err(StorageError::TooMany { what: what.into(), max: max as u64 });
     let size = |write: &Write| match write {
         Write::Put { key, value, .. } => key.len() + value.len(),
         Write::Delete { key, .. } => key.len(),

@@ -46,6 +46,10 @@ impl Row {
         self.key.is_empty()
     }
 
+    pub(crate) fn is_live(&self, now: UnixMillis) -> bool {
+        self.expires.is_none_or(|at| at > now)
+    }
+
     fn mark(revision: u64) -> Self {
         let (key, value) = (String::new(), Bytes::new());
         Self { key, revision, updated: UnixMillis(0), expires: None, value }
@@ -62,6 +66,11 @@ impl Row {
     }
 }
 
+/// The key that seals the storage of an account.
+pub(crate) fn storage_key(master: &SealKey) -> SealKey {
+    master.derive("peerage 2026 storage")
+}
+
 /// Where the rows of one service for one user are, and the key that opens them.
 #[derive(Debug, Clone)]
 pub(crate) struct Keys {
@@ -72,8 +81,8 @@ pub(crate) struct Keys {
 }
 
 impl Keys {
-    pub(crate) fn new(account: AccountId, master: &SealKey, service: ServiceName) -> Self {
-        let key = master.derive("peerage 2026 storage");
+    /// With the key that [`storage_key`] derives.
+    pub(crate) fn new(account: AccountId, key: SealKey, service: ServiceName) -> Self {
         Self { account, place: key.name(service.as_str().as_bytes()), service, key }
     }
 

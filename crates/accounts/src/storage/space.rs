@@ -1,41 +1,37 @@
 //! The storage of one service for one user: orders its calls and keeps index and disk together.
 
-use std::{
-    collections::HashSet,
-    mem,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use peerage_api::{
-    LinkError, Sink,
-    storage::{Entry, Event, StorageError, Write},
+    LinkError, Open,
+    storage::{Entry, StorageError, Watch, Write},
     users::{Page, Paged},
 };
 use peerage_store::{AccountChange, Pending, Store, StoreError};
 use peerage_types::{UnixMillis, UserId};
-use tokio::sync::{RwLock, RwLockReadGuard, Semaphore, SemaphorePermit};
+use tokio::sync::{RwLock, RwLockReadGuard, Semaphore};
 
 use super::{
     feed::Feed,
-    index::{Index, Plan, check_key, check_prefix},
+    index::{Plan, check_key, check_prefix},
     load::{Loaded, load},
     rows::Keys,
 };
 
-/// Calls at one space that are not answered yet. They hold what their callers have handed in:
-/// 64 × 4 MiB = 256 MiB at worst, 64 KiB as a rule. Writes of them share a commit.
-pub(crate) const MAX_CALLS: usize = 64;
-/// How often a write is offered to a store that is full.
+/// Writes at one space that are not answered yet. They hold what their callers have handed in,
+/// usually some hundred bytes, and share commits.
+const MAX_WRITES: usize = 1024;
+/// How often a write is offered to a store whose queue is full.
 const MAX_OFFERS: usize = 16;
-/// What is sealed or opened on the thread that asks: 64 KiB take 0.1 ms.
+/// What is sealed on the thread that asks: 64 KiB take 0.1 ms.
 const MAX_INLINE_BYTES: usize = 64 << 10;
 
-/// See the [module](super).
+/// See the [module](self).
 #[derive(Debug)]
 pub(crate) struct Space {
     keys: Keys,
     store: Store,
-    /// Whether the account was closed; shared by all its spaces and held while a write is queued.
+    /// Whether the account was closed; shared by all its spaces, held while a write is queued.
     closed: Arc<Mutex<bool>>,
     /// Nothing until the first use, and again after a write failed: then only the disk knows what
     /// has become of it.
@@ -44,14 +40,13 @@ pub(crate) struct Space {
     /// disk alike.
     flights: RwLock<()>,
     feed: Mutex<Feed>,
-    calls: Semaphore,
+    writes: Semaphore,
 }
 
-/// A write on its way to the disk.
+/// Writes on their way to the disk, with what the feed calls them.
 struct Flight<'a> {
-    pending: Pending,
-    ticket: u64,
-    _flight: RwLockReadGuard<'a, ()>,
+    sent: Vec<(Pending, u64)>,
+    _airborne: RwLockReadGuard<'a, ()>,
 }
 
 impl Space {
@@ -63,26 +58,25 @@ impl Space {
             loaded: tokio::sync::Mutex::default(),
             flights: RwLock::default(),
             feed: Mutex::default(),
-            calls: Semaphore::new(MAX_CALLS),
+            writes: Semaphore::new(MAX_WRITES),
         }
     }
 
-    fn feed(&self) -> std::sync::MutexGuard<'_, Feed> {
-        // Nothing that can panic runs under the lock.
-        self.feed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Applies writes, all or none, and returns their revision once it is durable.
+    /// Applies writes, all or none, and returns their revision once they are durable.
+    ///
+    /// # Errors
+    /// [`StorageError`], and nothing has changed.
     ///
     /// # Cancel safety
-    /// None: what was planned must be settled. Runs in a task of its own.
+    /// None: readers would wait for what was begun. Runs in a task of its own.
     pub(crate) async fn apply(
         &self,
         user: &UserId,
         writes: Vec<Write>,
         now: UnixMillis,
     ) -> Result<u64, StorageError> {
-        let _call = self.call()?;
+        let busy = |_| StorageError::Store { reason: "too many writes at once".into() };
+        let _permit = self.writes.try_acquire().map_err(busy)?;
         let (revision, flight) = self.launch(user, writes, now).await?;
         self.land(flight).await?;
         Ok(revision)
@@ -94,19 +88,248 @@ impl Space {
         writes: Vec<Write>,
         now: UnixMillis,
     ) -> Result<(u64, Flight<'_>), StorageError> {
-        let flight = self.flights.read().await;
+        let mut flight = Flight { sent: Vec::new(), _airborne: self.flights.read().await };
         let mut slot = self.loaded.lock().await;
         let loaded = self.loaded(&mut slot).await?;
-        // What is over counts against no quota. Whether it is durable is known with the write.
-        while let Some(plan) = loaded.index.plan_expiry(now) {
-            let (pending, ticket) = self.send(user, &mut loaded.index, plan).await?;
-            drop(pending);
-            self.feed().settle(ticket, true);
-        }
-        self.check_damage(user, &loaded.damaged, &writes)?;
+        self.check_damage(user, loaded, &writes)?;
+        // What is over counts against no quota.
+        self.send_expired(user, loaded, now, &mut flight).await?;
         let plan = loaded.index.plan(writes, now)?;
         let revision = plan.revision;
-        let (pending, ticket) = self.send(user, &mut loaded.index, plan).await?;
-        Ok((revision, Flight { pending, ticket, _flight: flight }))
+        self.send(user, loaded, plan, &mut flight).await?;
+        Ok((revision, flight))
+    }
+
+    /// Removes what is over, up to [`MAX_EXPIRED`](super::index::MAX_EXPIRED) entries.
+    ///
+    /// # Errors
+    /// [`StorageError::Sealed`], [`StorageError::Store`].
+    ///
+    /// # Cancel safety
+    /// As [`Space::apply`].
+    pub(crate) async fn expire(&self, user: &UserId, now: UnixMillis) -> Result<(), StorageError> {
+        let mut flight = Flight { sent: Vec::new(), _airborne: self.flights.read().await };
+        let mut slot = self.loaded.lock().await;
+        let loaded = self.loaded(&mut slot).await?;
+        self.send_expired(user, loaded, now, &mut flight).await?;
+        drop(slot);
+        self.land(flight).await
+    }
+
+    /// Whether there is something for [`Space::expire`]. No while the space is in use: it is asked
+    /// again.
+    pub(crate) fn has_expired(&self, now: UnixMillis) -> bool {
+        let loaded = self.loaded.try_lock();
+        loaded.is_ok_and(|slot| slot.as_ref().is_some_and(|loaded| loaded.index.has_expired(now)))
+    }
+
+    async fn send_expired(
+        &self,
+        user: &UserId,
+        loaded: &mut Loaded,
+        now: UnixMillis,
+        flight: &mut Flight<'_>,
+    ) -> Result<(), StorageError> {
+        match loaded.index.plan_expiry(now) {
+            Some(plan) => self.send(user, loaded, plan, flight).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn send(
+        &self,
+        user: &UserId,
+        loaded: &mut Loaded,
+        plan: Plan,
+        flight: &mut Flight<'_>,
+    ) -> Result<(), StorageError> {
+        let (plan, changes) = self.seal(plan).await?;
+        let pending = self.queue(user, changes).await?;
+        loaded.index.adopt(&plan);
+        flight.sent.push((pending, self.feed().begin(|| plan.events())));
+        Ok(())
+    }
+
+    async fn seal(&self, plan: Plan) -> Result<(Plan, Vec<AccountChange>), StorageError> {
+        if plan.bytes() <= MAX_INLINE_BYTES {
+            let changes = self.keys.seal(&plan);
+            return Ok((plan, changes));
+        }
+        let keys = self.keys.clone();
+        let work = move || {
+            let changes = keys.seal(&plan);
+            (plan, changes)
+        };
+        Ok(tokio::task::spawn_blocking(work).await.map_err(|_| LinkError::Stopped)?)
+    }
+
+    /// Hands changes to the store, waiting while its queue is full.
+    async fn queue(
+        &self,
+        user: &UserId,
+        changes: Vec<AccountChange>,
+    ) -> Result<Pending, StorageError> {
+        for _ in 0..MAX_OFFERS {
+            let pending = self.offer(user, changes.clone())?;
+            match pending.refused() {
+                None => return Ok(pending),
+                // What it says of others' writes, it says to them as well.
+                Some(StoreError::Busy) => _ = self.store.flush().await,
+                Some(error) => return Err(store_error(error)),
+            }
+        }
+        Err(store_error(&StoreError::Busy))
+    }
+
+    fn offer(&self, user: &UserId, changes: Vec<AccountChange>) -> Result<Pending, StorageError> {
+        let closed = self.closed.lock().unwrap_or_else(PoisonError::into_inner);
+        match *closed {
+            true => Err(StorageError::Sealed { user: *user }),
+            false => Ok(self.store.accounts().apply(changes)),
+        }
+    }
+
+    /// Waits until all is durable, tells readers, and answers for the last.
+    async fn land(&self, flight: Flight<'_>) -> Result<(), StorageError> {
+        let mut last = Ok(());
+        for (pending, ticket) in flight.sent {
+            last = self.settle(ticket, pending.await).await;
+        }
+        last
+    }
+
+    async fn settle(
+        &self,
+        ticket: u64,
+        outcome: Result<(), StoreError>,
+    ) -> Result<(), StorageError> {
+        self.feed().settle(ticket, outcome.is_ok());
+        if outcome.is_err() {
+            *self.loaded.lock().await = None;
+        }
+        outcome.map_err(|error| store_error(&error))
+    }
+
+    /// The value of one key, as it is on disk.
+    ///
+    /// # Errors
+    /// [`StorageError::NotFound`], [`StorageError::BadField`], [`StorageError::Damaged`],
+    /// [`StorageError::Store`].
+    pub(crate) async fn get(
+        &self,
+        user: &UserId,
+        key: String,
+        now: UnixMillis,
+    ) -> Result<Entry, StorageError> {
+        check_key(&key)?;
+        let at = self.keys.at(&key);
+        let sealed = self.store.accounts().get(at).await.map_err(|error| store_error(&error))?;
+        let row = sealed.map(|sealed| self.keys.open(&at, &sealed));
+        match row {
+            Some(None) => Err(self.damaged(user)),
+            Some(Some(row)) if row.is_live(now) => Ok(row.to_entry()),
+            Some(Some(_)) | None => {
+                Err(StorageError::NotFound { service: self.keys.service().clone(), key })
+            }
+        }
+    }
+
+    /// A page of entries, all of one moment.
+    ///
+    /// # Errors
+    /// [`StorageError::BadField`], [`StorageError::Store`]; [`StorageError::Damaged`] when nothing
+    /// opens of what there is.
+    pub(crate) async fn list(
+        &self,
+        user: &UserId,
+        prefix: String,
+        page: Page,
+        now: UnixMillis,
+    ) -> Result<Paged<Entry>, StorageError> {
+        check_prefix("prefix", &prefix)?;
+        check_prefix("after", page.after.as_deref().unwrap_or_default())?;
+        let _nothing_airborne = self.flights.write().await;
+        let (keys, more) = {
+            let mut slot = self.loaded.lock().await;
+            let loaded = self.loaded(&mut slot).await?;
+            if loaded.index.is_empty() && !loaded.damaged.is_empty() {
+                return Err(self.damaged(user));
+            }
+            loaded.index.page(&prefix, page.after.as_deref(), page.limit(), now)
+        };
+        let next = keys.last().filter(|_| more).map(ToString::to_string);
+        let items = self.read(user, keys).await?;
+        Ok(Paged { items, next })
+    }
+
+    async fn read(&self, user: &UserId, keys: Vec<Arc<str>>) -> Result<Vec<Entry>, StorageError> {
+        let (own, accounts) = (self.keys.clone(), self.store.accounts());
+        let one = move |key: &Arc<str>| -> Result<Option<Entry>, StorageError> {
+            let at = own.at(key);
+            let sealed = accounts.get_blocking(&at).map_err(|error| store_error(&error))?;
+            Ok(sealed.and_then(|sealed| own.open(&at, &sealed)).map(|row| row.to_entry()))
+        };
+        let work = move || keys.iter().map(one).collect::<Result<Option<Vec<_>>, _>>();
+        let entries = tokio::task::spawn_blocking(work).await.map_err(|_| LinkError::Stopped)??;
+        entries.ok_or_else(|| self.damaged(user))
+    }
+
+    /// Takes a reader, or refuses it.
+    pub(crate) fn watch(&self, open: Open<Watch>) {
+        match check_prefix("prefix", &open.request.prefix) {
+            Ok(()) => self.feed().join(open),
+            Err(error) => open.refuse(error),
+        }
+    }
+
+    pub(crate) fn has_readers(&self) -> bool {
+        self.feed().has_readers()
+    }
+
+    /// Ends all readers.
+    pub(crate) fn end(&self) {
+        self.feed().end();
+    }
+
+    fn feed(&self) -> MutexGuard<'_, Feed> {
+        // Nothing that can panic runs under the lock.
+        self.feed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn loaded<'a>(
+        &self,
+        slot: &'a mut Option<Loaded>,
+    ) -> Result<&'a mut Loaded, StorageError> {
+        match slot {
+            Some(loaded) => Ok(loaded),
+            None => Ok(slot.insert(load(&self.keys, &self.store).await?)),
+        }
+    }
+
+    fn check_damage(
+        &self,
+        user: &UserId,
+        loaded: &Loaded,
+        writes: &[Write],
+    ) -> Result<(), StorageError> {
+        let is_damaged = |write: &Write| {
+            let (Write::Put { key, .. } | Write::Delete { key, .. }) = write;
+            loaded.damaged.contains(&self.keys.at(key).name)
+        };
+        match !loaded.damaged.is_empty() && writes.iter().any(is_damaged) {
+            true => Err(self.damaged(user)),
+            false => Ok(()),
+        }
+    }
+
+    fn damaged(&self, user: &UserId) -> StorageError {
+        StorageError::Damaged { user: *user, service: self.keys.service().clone() }
     }
 }
+
+fn store_error(error: &StoreError) -> StorageError {
+    StorageError::Store { reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests;
