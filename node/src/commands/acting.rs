@@ -75,8 +75,13 @@ impl<'a> Desk<'a> {
                     let handle = user.handle.as_ref().map(ToString::to_string);
                     handle.is_some_and(|handle| who::is_same(&handle, name))
                 };
-                let local = self.local().await?;
-                let candidates = local.iter().filter(called).map(Candidate::local).collect();
+                let mut local = self.local().await?;
+                local.retain(|user| called(&user));
+                // One that was deleted is meant if no other is called so.
+                if local.iter().any(|user| !user.deleted) {
+                    local.retain(|user| !user.deleted);
+                }
+                let candidates = local.iter().map(Candidate::local).collect();
                 who::one(named, candidates, "on this node; `peerage user ls` lists its users")
             }
         }

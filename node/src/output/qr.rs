@@ -6,8 +6,8 @@ use qrcode::{EcLevel, QrCode, render::unicode::Dense1x2};
 
 use crate::failed::{Exit, Failed};
 
-/// Draws text on stderr, so that stdout has the result alone. In upper case, digits and most signs
-/// alone it takes a third less room.
+/// Draws text on stderr, so that stdout has the result alone. Without lower case it takes a third
+/// less room.
 pub(crate) fn draw(text: &str) -> Result<(), Failed> {
     let drawn = drawing(text)?;
     let mut stderr = std::io::stderr().lock();

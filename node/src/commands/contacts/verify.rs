@@ -56,7 +56,8 @@ pub(super) async fn run(acting: &Acting<'_>, args: Args) -> Result<(), Failed> {
     let user = find(acting, &args.user).await?;
     let number = acting.ask(acting.contacts().safety_number(user)).await?;
     if args.qr || (to_terminal() && !acting.context().out.json) {
-        qr::draw(&number.qr)?;
+        // Case does not matter there, and in upper case it is smaller.
+        qr::draw(&number.qr.to_ascii_uppercase())?;
     }
     if args.number.is_none() && !acting.context().out.json {
         acting.context().out.text(&grid(&number.digits))?;
