@@ -8,6 +8,10 @@ use bytes::{Bytes, BytesMut};
 use crate::{
     exchange::{self, Frame},
     files::manifest::{Manifest, ManifestBuilder},
+    identity::{
+        Bundle, Presence, Profile, Record, Signed, Succession,
+        frames::{self, LENGTH_BYTES},
+    },
     link,
 };
 
@@ -88,4 +92,50 @@ pub fn files_manifest(bytes: &[u8]) {
     let again = builder.finish();
     assert_eq!(again.bytes(), bytes, "{manifest:?} encodes differently");
     assert_eq!(again.root(), manifest.root(), "{manifest:?} has another root");
+}
+
+/// [`Bundle::decode`] neither panics nor accepts bytes that encode differently; nor do the records in
+/// it, whose signatures a fuzzer cannot make.
+///
+/// # Panics
+/// When it does.
+pub fn identity_bundle(bytes: &[u8]) {
+    if let Ok(bundle) = Bundle::decode(bytes) {
+        assert_eq!(bundle.encode(), bytes, "{bundle:?} encodes differently");
+        assert!(bundle.user().is_some(), "{bundle:?} is nobody's");
+    }
+    record::<Profile>(bytes);
+    record::<Succession>(bytes);
+    record::<Presence>(bytes);
+}
+
+/// The same bytes as a signed record, and as the body of one.
+fn record<T: Record>(bytes: &[u8]) {
+    if let Ok(signed) = Signed::<T>::decode(Bytes::copy_from_slice(bytes)) {
+        assert_eq!(signed.keep().open(), signed, "{signed:?} is kept differently");
+    }
+    if let Ok(record) = cbor4ii::serde::from_slice::<T>(bytes)
+        && record.check().is_ok()
+    {
+        let again = cbor4ii::serde::to_vec(Vec::new(), &record).expect("records have a CBOR form");
+        let read = cbor4ii::serde::from_slice::<T>(&again).expect("what was written is read");
+        assert_eq!(read, record, "it reads differently");
+    }
+}
+
+/// [`frames::Frame::decode`] and [`frames::split`] neither panic nor accept bytes that encode
+/// differently.
+///
+/// # Panics
+/// When they do.
+pub fn identity_frames(bytes: &[u8]) {
+    let bytes = Bytes::copy_from_slice(bytes);
+    if let Ok(frame) = frames::Frame::decode(&bytes) {
+        assert_eq!(frame.encode()[LENGTH_BYTES..], bytes, "{frame:?} encodes differently");
+    }
+    if let Ok(bundles) = frames::split(&bytes) {
+        let mut again = Vec::new();
+        bundles.iter().for_each(|bundle| frames::push(&mut again, bundle));
+        assert_eq!(again, bytes, "{bundles:?} encode differently");
+    }
 }

@@ -12,15 +12,19 @@
 //! bundle   CBOR       [profile | null, succession | null, [presence, …]], records as byte strings
 //! ```
 //!
+//! What two nodes say in a session is in [`frames`]; what is gossiped is a batch of bundles, as it is
+//! defined there.
+//!
 //! Fields that a reader does not know are passed over and, since the bytes are kept, passed on.
 
 mod bundle;
+pub mod frames;
 mod record;
 mod records;
 
 pub use bundle::{Bundle, MAX_BUNDLE_BYTES, MAX_NODES};
 pub use ed25519_dalek::SigningKey;
-pub use record::{Record, RecordError, Signed};
+pub use record::{Kept, Record, RecordError, Signed};
 pub use records::{
     MAX_BIO_BYTES, MAX_BIO_ENTRIES, MAX_MAILBOXES, MAX_NAME_BYTES, MAX_PRESENCE, MAX_PROFILE_BYTES,
     MAX_SERVICES, MAX_SKEW, MAX_TOPIC_BYTES, Presence, Profile, Succession, recovery_commitment,

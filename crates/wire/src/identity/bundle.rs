@@ -1,6 +1,6 @@
 //! All there is to say about one user.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use bytes::Bytes;
 use peerage_types::UserId;
@@ -80,8 +80,8 @@ impl Bundle {
     /// Reads a bundle and verifies every signature in it.
     ///
     /// # Errors
-    /// [`RecordError`]; also when it is empty, mixes users, or has more than [`MAX_NODES`]
-    /// presences.
+    /// [`RecordError`]; also when it is empty, mixes users, has more than [`MAX_NODES`] presences
+    /// or two for one node, or a succession that its profile does not commit to.
     pub fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         if bytes.len() > MAX_BUNDLE_BYTES {
             return Err(RecordError::TooLarge { bytes: bytes.len(), max: MAX_BUNDLE_BYTES });
@@ -106,6 +106,16 @@ impl Bundle {
         let user = self.user().ok_or(RecordError::Malformed)?;
         let others = self.succession.iter().any(|succession| succession.user != user)
             || self.presences.iter().any(|presence| presence.user != user);
-        if others { Err(RecordError::Mixed) } else { Ok(()) }
+        if others {
+            return Err(RecordError::Mixed);
+        }
+        let nodes: BTreeSet<_> = self.presences.iter().map(|presence| presence.node).collect();
+        if nodes.len() < self.presences.len() {
+            return Err(RecordError::Field { field: "presences", reason: "name a node twice" });
+        }
+        match (&self.profile, &self.succession) {
+            (Some(profile), Some(succession)) => succession.check_commitment(&profile.recovery),
+            _ => Ok(()),
+        }
     }
 }

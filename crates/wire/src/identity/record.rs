@@ -1,6 +1,6 @@
 //! Signed statements.
 
-use std::fmt;
+use std::{fmt, marker::PhantomData};
 
 use bytes::Bytes;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
@@ -128,6 +128,44 @@ impl<T: Record> Signed<T> {
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
+    }
+
+    /// Its bytes, in memory of their own, and the knowledge that they were verified.
+    #[must_use]
+    pub fn keep(&self) -> Kept<T> {
+        Kept { bytes: Bytes::copy_from_slice(&self.bytes), kind: PhantomData }
+    }
+}
+
+/// The bytes of a record that was verified: a [`Signed`] that takes little memory.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Kept<T> {
+    bytes: Bytes,
+    kind: PhantomData<fn() -> T>,
+}
+
+impl<T: Record> Kept<T> {
+    /// The record again, without looking at the signature a second time.
+    ///
+    /// # Panics
+    /// Never: it was read from these bytes before.
+    #[must_use]
+    pub fn open(&self) -> Signed<T> {
+        let record = cbor4ii::serde::from_slice(&self.bytes[SIGNATURE_BYTES..]);
+        let record = record.expect("a record was read from these bytes before");
+        Signed { record, bytes: self.bytes.clone() }
+    }
+
+    /// As it travels and is stored.
+    #[must_use]
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+}
+
+impl<T: Record> fmt::Debug for Kept<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Kept").field(&T::KIND).field(&self.bytes.len()).finish()
     }
 }
 

@@ -78,7 +78,7 @@ impl Record for Profile {
             _ if self.display_name.as_ref().is_some_and(|n| n.len() > MAX_NAME_BYTES) => {
                 field("display name", long)
             }
-            _ if self.display_name.iter().any(|n| n.chars().any(char::is_control)) => {
+            _ if self.display_name.iter().any(|n| n.chars().any(is_unprintable)) => {
                 field("display name", "has control characters")
             }
             _ if self.bio.len() > MAX_BIO_ENTRIES => field("bio", many),
@@ -86,6 +86,12 @@ impl Record for Profile {
                 field("bio", "has a topic that is empty or too long")
             }
             _ if self.bio.values().any(|text| text.len() > MAX_BIO_BYTES) => field("bio", long),
+            _ if self.bio.keys().any(|topic| topic.chars().any(is_unprintable)) => {
+                field("bio", "has control characters in a topic")
+            }
+            _ if self.bio.values().any(|text| text.chars().any(is_unprintable_text)) => {
+                field("bio", "has control characters")
+            }
             _ if self.services.len() > MAX_SERVICES => field("services", many),
             _ if self.mailboxes.len() > MAX_MAILBOXES => field("mailboxes", many),
             _ => Ok(()),
@@ -218,6 +224,14 @@ impl Succession {
         Self { user, successor: None, consent: None, recovery_key, issued: now }
     }
 
+    /// Checks the date against a clock.
+    ///
+    /// # Errors
+    /// [`RecordError::Future`].
+    pub fn check_time(&self, now: UnixMillis) -> Result<(), RecordError> {
+        not_ahead(self.issued, now)
+    }
+
     /// Checks that the recovery key is the one a profile of the user commits to.
     ///
     /// # Errors
@@ -232,6 +246,16 @@ impl Succession {
 #[must_use]
 pub fn recovery_commitment(public_key: &[u8; 32]) -> ContentHash {
     ContentHash(blake3::derive_key("peerage 2026 identity recovery commitment", public_key))
+}
+
+/// Characters that move the cursor, colour the terminal or turn what follows round.
+fn is_unprintable(c: char) -> bool {
+    let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    turns || c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+}
+
+fn is_unprintable_text(c: char) -> bool {
+    is_unprintable(c) && !matches!(c, '\n' | '\t')
 }
 
 fn consented(user: &UserId, successor: &UserId) -> Vec<u8> {

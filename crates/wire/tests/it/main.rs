@@ -5,6 +5,8 @@
 mod exchange;
 mod files_frames;
 mod files_manifest;
+mod identity;
+mod identity_frames;
 mod link;
 #[path = "../../fuzz/replay.rs"]
 mod replay;

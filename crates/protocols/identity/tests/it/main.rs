@@ -1,0 +1,1 @@
+//! Behaviours in foreign swarms.
