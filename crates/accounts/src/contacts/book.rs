@@ -34,7 +34,6 @@ const MAX_READERS: usize = 64;
 /// hashes, so that whatever asks for one of these contacts, or would write it, is told of the
 /// damage, and nothing is lost. Everything else works, since a book that fails as a whole for one
 /// row would lose more than it saves; only a list of which nothing is left fails.
-#[derive(Debug)]
 pub(crate) struct Book {
     user: UserId,
     keys: Keys,
@@ -50,7 +49,6 @@ pub(crate) struct Book {
     turns: Arc<Turns>,
 }
 
-#[derive(Debug)]
 struct Entry {
     row: Row,
     /// See [`searchable`].
@@ -325,6 +323,14 @@ impl Book {
 impl Drop for Book {
     fn drop(&mut self) {
         self.entries.keys().for_each(|contact| self.outside.unpin(contact));
+    }
+}
+
+impl std::fmt::Debug for Book {
+    /// Nothing of what is private.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (entries, damaged) = (self.entries.len(), self.damaged.len());
+        f.debug_struct("Book").field("entries", &entries).field("damaged", &damaged).finish()
     }
 }
 

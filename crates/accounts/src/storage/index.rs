@@ -30,7 +30,6 @@ struct Meta {
 }
 
 /// All entries of a space as they are once every write on its way has arrived.
-#[derive(Debug)]
 pub(crate) struct Index {
     service: ServiceName,
     entries: BTreeMap<Arc<str>, Meta>,
@@ -215,6 +214,14 @@ impl Index {
             keys.push(Arc::clone(key));
         }
         (keys, false)
+    }
+}
+
+impl std::fmt::Debug for Index {
+    /// Nothing of what is private.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let entries = self.entries.len();
+        f.debug_struct("Index").field("service", &self.service).field("entries", &entries).finish()
     }
 }
 

@@ -77,9 +77,15 @@ impl Space {
     ) -> Result<u64, StorageError> {
         let busy = |_| StorageError::Store { reason: "too many writes at once".into() };
         let _permit = self.writes.try_acquire().map_err(busy)?;
-        let (revision, flight) = self.launch(user, writes, now).await?;
-        self.land(flight).await?;
-        Ok(revision)
+        let mut flight = self.take_off().await;
+        let planned = self.launch(user, writes, now, &mut flight).await;
+        // Also what was on its way before a write was refused.
+        let landed = self.land(flight).await;
+        planned.and_then(|revision| landed.map(|()| revision))
+    }
+
+    async fn take_off(&self) -> Flight<'_> {
+        Flight { sent: Vec::new(), _airborne: self.flights.read().await }
     }
 
     async fn launch(
@@ -87,17 +93,17 @@ impl Space {
         user: &UserId,
         writes: Vec<Write>,
         now: UnixMillis,
-    ) -> Result<(u64, Flight<'_>), StorageError> {
-        let mut flight = Flight { sent: Vec::new(), _airborne: self.flights.read().await };
+        flight: &mut Flight<'_>,
+    ) -> Result<u64, StorageError> {
         let mut slot = self.loaded.lock().await;
         let loaded = self.loaded(&mut slot).await?;
         self.check_damage(user, loaded, &writes)?;
         // What is over counts against no quota.
-        self.send_expired(user, loaded, now, &mut flight).await?;
+        self.send_expired(user, loaded, now, flight).await?;
         let plan = loaded.index.plan(writes, now)?;
         let revision = plan.revision;
-        self.send(user, loaded, plan, &mut flight).await?;
-        Ok((revision, flight))
+        self.send(user, loaded, plan, flight).await?;
+        Ok(revision)
     }
 
     /// Removes what is over, up to [`MAX_EXPIRED`](super::index::MAX_EXPIRED) entries.
@@ -108,11 +114,12 @@ impl Space {
     /// # Cancel safety
     /// As [`Space::apply`].
     pub(crate) async fn expire(&self, user: &UserId, now: UnixMillis) -> Result<(), StorageError> {
-        let mut flight = Flight { sent: Vec::new(), _airborne: self.flights.read().await };
-        let mut slot = self.loaded.lock().await;
-        let loaded = self.loaded(&mut slot).await?;
-        self.send_expired(user, loaded, now, &mut flight).await?;
-        drop(slot);
+        let mut flight = self.take_off().await;
+        {
+            let mut slot = self.loaded.lock().await;
+            let loaded = self.loaded(&mut slot).await?;
+            self.send_expired(user, loaded, now, &mut flight).await?;
+        }
         self.land(flight).await
     }
 

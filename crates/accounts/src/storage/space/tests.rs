@@ -145,6 +145,22 @@ async fn readers_are_told_in_order_and_of_what_expires() {
 }
 
 #[tokio::test]
+async fn readers_hear_of_what_expired_before_a_write_that_was_refused_and_of_all_after_it() {
+    let desk = Desk::new();
+    let space = desk.space("notes");
+    let mut items = watch(&space, "");
+    space.apply(&USER, vec![put_for("soon", 5)], NOW).await.unwrap();
+    let later = UnixMillis(NOW.0 + 5);
+    assert!(space.apply(&USER, vec![delete("missing")], later).await.is_err());
+    space.apply(&USER, vec![put("a", "1")], later).await.unwrap();
+    assert!(matches!(items.recv().await, Some(Feeding::Item(Event::Put(_)))));
+    let deleted = Event::Deleted { key: "soon".into(), revision: 2 };
+    assert_eq!(items.recv().await, Some(Feeding::Item(deleted)));
+    let Some(Feeding::Item(Event::Put(entry))) = items.recv().await else { panic!() };
+    assert_eq!((entry.key.as_str(), entry.revision), ("a", 3));
+}
+
+#[tokio::test]
 async fn a_list_sees_all_of_a_batch_or_nothing() {
     let desk = Desk::new();
     let space = Arc::new(desk.space("notes"));
