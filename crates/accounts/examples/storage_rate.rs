@@ -147,6 +147,8 @@ impl Outside for Nowhere {
         self.0
     }
     fn publish(&self, _: Bundle) {}
+    fn release(&self, _: &UserId) {}
+
     fn profile(&self, _: &UserId) -> Option<Signed<Profile>> {
         None
     }

@@ -68,6 +68,12 @@ impl Outside for World {
         unreachable!("a book is private");
     }
 
+    fn release(&self, _: &UserId) {
+        unreachable!("a book is private");
+    }
+
+    fn release(&self, _: &UserId) {}
+
     fn profile(&self, user: &UserId) -> Option<Signed<Profile>> {
         self.known().profiles.get(user).cloned()
     }
