@@ -80,7 +80,8 @@ async fn here(desk: &Desk<'_>, local: LocalUser) -> Result<Here, Failed> {
             known => known.map(Some),
         }
     };
-    let known = desk.context.within("no answer", asked).await?;
+    // Of one that was deleted there may be nothing, for which the whole network would be asked.
+    let known = if deleted { None } else { desk.context.within("no answer", asked).await? };
     let user = known.unwrap_or_else(|| unpublished(local));
     Ok(Here { user, created_ms, sessions, deleted, logged_in })
 }
