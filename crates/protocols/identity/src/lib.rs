@@ -33,6 +33,8 @@ mod persist;
 mod records;
 mod session;
 mod sessions;
+#[cfg(test)]
+mod sim;
 mod verify;
 
 pub use behaviour::Behaviour;

@@ -50,7 +50,7 @@ pub fn is_newer(old: &[u8], new: &[u8]) -> bool {
         let newest = bundle.presences.iter().map(|presence| presence.issued).max();
         (bundle.succession.is_some(), profile.map(|profile| profile.seq), hash, newest)
     };
-    age(&new) > age(&old) && !old.succession.is_some()
+    old.succession.is_none() && age(&new) > age(&old)
 }
 
 /// A user's record: as much of the bundle as fits.

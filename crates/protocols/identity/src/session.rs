@@ -195,13 +195,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.say(&Frame::Bundles { last: true, bundles }).await
     }
 
-    async fn receive(&mut self, mut most: usize) -> Result<(), SessionError> {
+    async fn receive(&mut self, most: usize) -> Result<(), SessionError> {
         // So many frames at most, should each hold one bundle, and an empty one.
+        let mut left = most;
         for _ in 0..=most {
             let Frame::Bundles { last, bundles } = self.hear().await? else {
                 return Err(SessionError::OutOfTurn);
             };
-            most = most.checked_sub(bundles.len()).ok_or(SessionError::TooMuch)?;
+            left = left.checked_sub(bundles.len()).ok_or(SessionError::TooMuch)?;
             for bundle in &bundles {
                 self.learn(bundle)?;
                 // Each takes as long as its signatures.

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, time::Instant};
 
 use peerage_api::{
-    Ask, LinkError, Method, Open,
+    Ask, LinkError, Open,
     users::{AuthError, Command, Events, Get, List, Page, Paged, Search, User, UsersError},
 };
 use peerage_types::{UnixMillis, UserId};
@@ -104,7 +104,7 @@ impl Directory {
         let query = Query::new(&search.text, search.attribute, search.matching)?;
         let after = search.page.after.as_deref().map(read_place).transpose()?;
         let top = Top::new(search.page.limit(), after);
-        self.run::<Search>(move |directory| directory.find(&query, &exclude, top)).await
+        self.run(move |directory| directory.find(&query, &exclude, top)).await
     }
 
     /// Known users by id, without those in `exclude`. Runs on the blocking pool.
@@ -120,10 +120,10 @@ impl Directory {
         exclude: HashSet<UserId>,
     ) -> Result<Paged<User>, UsersError> {
         let after = page.after.as_deref().map(str::parse).transpose().map_err(|_| no_page())?;
-        self.run::<List>(move |directory| directory.read_list(after, page.limit(), &exclude)).await
+        self.run(move |directory| directory.read_list(after, page.limit(), &exclude)).await
     }
 
-    async fn run<M: Method<Reply = Paged<User>, Error = UsersError>>(
+    async fn run(
         &self,
         work: impl FnOnce(&Self) -> Paged<User> + Send + 'static,
     ) -> Result<Paged<User>, UsersError> {

@@ -353,6 +353,40 @@ fn handles_that_look_the_same_are_found() {
     check(&known);
 }
 
+proptest::proptest! {
+    #[test]
+    fn whatever_the_order_and_however_often_the_same_is_known_in_the_end(
+        order in proptest::collection::vec(0usize..12, 12..60),
+    ) {
+        let alice = Person::new(1);
+        let [home, office] = [[1; 32], [2; 32]].map(|key: [u8; 32]| {
+            let key = libp2p_identity::Keypair::ed25519_from_bytes(key).unwrap();
+            key.public().to_peer_id()
+        });
+        let [late, soon] = [5, 1].map(|ms| UnixMillis(NOW.0 + ms));
+        let all = [
+            alice.profile(1), alice.profile(2), alice.called("ana"), alice.called("other"),
+            alice.sign(Profile { display_name: Some("two".into()), ..alice.plain(2) }),
+            alice.at(home, 1, NOW, 1), alice.at(home, 2, soon, 0), alice.at(home, 3, late, 1),
+            alice.at(office, 1, NOW, 2), alice.at(office, 2, soon, 0),
+            Person::new(2).profile(1), Person::new(2).profile(3),
+        ];
+        let mut known = known();
+        // Without a profile statements about nodes are not kept, so it comes first.
+        known.merge(&all[0], peer(), NOW);
+        order.iter().chain(&(0..12).collect::<Vec<_>>()).for_each(|at| {
+            known.merge(&all[*at], peer(), NOW);
+        });
+        check(&known);
+        let mut expected = super::tests::known();
+        all.iter().for_each(|bundle| _ = expected.merge(bundle, peer(), NOW));
+        for person in [&alice, &Person::new(2)] {
+            let bundle = known.bundle(&person.user());
+            proptest::prop_assert_eq!(bundle, expected.bundle(&person.user()));
+        }
+    }
+}
+
 fn find(known: &Known, text: &str, attribute: Attribute, matching: Matching) -> Vec<u32> {
     let query = Query::new(text, attribute, matching).unwrap();
     let mut top = Top::new(1000, None);
@@ -405,6 +439,8 @@ fn a_search_finds_by_any_attribute_and_the_best_first() {
     assert_eq!(find(&known, &id.to_uppercase(), Id, Exact), [3]);
     assert_eq!(find(&known, &id[..20], Id, Prefix), [3]);
     assert_eq!(find(&known, &id[50..], Id, Contains), [3]);
+    assert_eq!(find(&known, &id[..9], Any, Contains), [3]);
+    assert_eq!(find(&known, "user1", Any, Contains), [0; 0]);
     assert_eq!(find(&known, "max\u{0}", Any, Contains), [0; 0]);
     for bad in ["", "  ", "a\u{1f}b", &"x".repeat(257)] {
         assert!(Query::new(bad, Any, Contains).is_err(), "{bad:?}");

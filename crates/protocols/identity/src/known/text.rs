@@ -83,6 +83,8 @@ pub(crate) struct Query {
     finder: memchr::memmem::Finder<'static>,
     attribute: Attribute,
     matching: Matching,
+    /// Whether it is the beginning of few ids.
+    is_id: bool,
 }
 
 /// How well a user matches; less is better.
@@ -96,6 +98,9 @@ const RANKS: [(Attribute, [Rank; 3]); 5] = [
     (Attribute::Bio, [9, 10, 11]),
     (Attribute::Id, [12, 13, 14]),
 ];
+
+/// Letters of an id, `user1` included, with which it is found among everything else.
+const MIN_ID: usize = 9;
 
 impl Query {
     pub(crate) fn new(
@@ -117,14 +122,19 @@ impl Query {
             _ => {}
         }
         let finder = memchr::memmem::Finder::new(needle.as_bytes()).into_owned();
-        Ok(Self { needle, finder, attribute, matching })
+        let is_id = needle.starts_with("user1") && needle.len() >= MIN_ID;
+        Ok(Self { needle, finder, attribute, matching, is_id })
     }
 
     /// How well it matches, if it does.
     pub(crate) fn rank(&self, hay: &Haystack) -> Option<Rank> {
         // Most users do not match at all: one look over everything.
         self.finder.find(hay.field(self.attribute).as_bytes())?;
-        let asked = |field| self.attribute == Attribute::Any || self.attribute == field;
+        let asked = |field| match self.attribute {
+            // By chance some id has any few letters in it, and all have the first ones.
+            Attribute::Any => field != Attribute::Id || self.is_id,
+            attribute => attribute == field,
+        };
         let fields = RANKS.iter().filter(|(field, _)| asked(*field));
         fields.filter_map(|(field, ranks)| self.rank_in(hay.field(*field), ranks)).min()
     }

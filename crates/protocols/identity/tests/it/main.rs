@@ -1,1 +1,8 @@
-//! Behaviours in foreign swarms.
+//! Behaviours in foreign swarms, driven through the handles of the contract.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod hostile;
+mod records;
+mod spread;
+mod support;
