@@ -15,7 +15,7 @@ use std::{
 use peerage::{
     Running, Settings,
     pubsub::Event,
-    types::{Network, Topic},
+    types::{Network, Password, ServiceName, Topic},
 };
 use peerage_rpc::{Config, Server};
 use rustix::process::{Pid, Signal, kill_process};
@@ -275,6 +275,40 @@ async fn a_program_reads_from_a_daemon_as_from_a_node() {
     let (status, _, messages) = reader.end().await;
     assert_eq!(status.code(), Some(1));
     assert!(messages[0].contains("the node has stopped"), "{messages:?}");
+}
+
+#[tokio::test]
+async fn a_service_counts_each_user_in_a_storage_of_its_own() {
+    let data = tempfile::tempdir().unwrap();
+    let daemon = node("examples", Some(data.path())).await;
+    let server = Server::start(daemon.node.clone(), Config::in_data_dir(data.path())).await;
+    let server = server.unwrap();
+    let dir = data.path().to_str().unwrap();
+    let users = daemon.node.users();
+    let password = || "correct horse".parse::<Password>().unwrap();
+
+    let mut service = Process::start("visitor_book", &[dir]);
+    service.line("serving as").await;
+    let ada = users.create(password(), None).await.unwrap().session;
+    service.line(&format!("{}: welcome, visit 1", ada.user)).await;
+    let ben = users.create(password(), None).await.unwrap().session;
+    service.line(&format!("{}: welcome, visit 1", ben.user)).await;
+    users.logout(ada.auth()).await.unwrap();
+    service.line(&format!("{}: goodbye", ada.user)).await;
+    service.interrupt();
+    service.succeeds().await;
+
+    // Started again, it is the same service; Ben is there still, Ada comes back.
+    let mut service = Process::start("visitor_book", &[dir]);
+    service.line(&format!("{}: welcome, visit 2", ben.user)).await;
+    let ada = users.login(ada.user, password(), None).await.unwrap();
+    service.line(&format!("{}: welcome, visit 2", ada.user)).await;
+    let name = ServiceName::new("org.example.visitors").unwrap();
+    let visits = daemon.node.storage(ada.auth(), name).get("visits").await.unwrap();
+    assert_eq!(visits.value.as_text(), Some("2"));
+    service.interrupt();
+    service.succeeds().await;
+    server.stop().await;
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod idle;
 mod link;
 mod process;
 mod side;
+mod users;
 
 use peerage_api::types::PeerId;
 
@@ -88,6 +89,11 @@ from the start of the sender to the moment everything is verified and on disk at
         #[arg(long)]
         no_kills: bool,
     },
+    /// Users: login, checked calls, storage of services, how fast a profile spreads
+    #[command(after_help = "\
+Two nodes in this process with stores on disk (in $TMPDIR). The plain append is what the disk gives
+without a database; a call that asks the driver is what a checked call is compared with.")]
+    Users,
     /// One side of a measurement
     #[command(hide = true)]
     Side(Side),
@@ -110,6 +116,7 @@ pub(crate) async fn run(context: Context<'_>, args: Args) -> Result<(), Failed> 
         Command::Files { megabytes, rounds, no_kills } => {
             files::run(context, files::Plan { megabytes, rounds, kills: !no_kills }).await
         }
+        Command::Users => users::run(context).await,
         Command::Side(side) => side::run(context.out, side).await,
     }
 }

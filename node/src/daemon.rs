@@ -1,8 +1,8 @@
 //! The node of this process and its control API: the one place that knows how they are started.
 
-use std::{net::ToSocketAddrs, path::Path};
+use std::{net::ToSocketAddrs, path::Path, time::Duration};
 
-use peerage::{FilesSettings, ListenError, Profile, StartError};
+use peerage::{FilesSettings, ListenError, Profile, StartError, UsersSettings};
 pub(crate) use peerage::{Running, Settings};
 use peerage_api::Node;
 use peerage_rpc::{Config as RpcConfig, Server};
@@ -36,7 +36,16 @@ pub(crate) fn settings(config: &Config, data: &Path) -> Result<Settings, Failed>
         max_memory_bytes: config.number(&keys::MAX_MEMORY_MB) << 20,
         agent: config.text(&keys::AGENT).to_owned(),
         files: files(config)?,
+        users: UsersSettings {
+            idle_timeout: seconds(config, &keys::SESSION_IDLE_S),
+            session_timeout: seconds(config, &keys::SESSION_MAX_S),
+            ..UsersSettings::default()
+        },
     })
+}
+
+fn seconds(config: &Config, key: &keys::Key) -> Duration {
+    Duration::from_secs(u64::try_from(config.number(key)).unwrap_or(u64::MAX))
 }
 
 fn files(config: &Config) -> Result<FilesSettings, Failed> {

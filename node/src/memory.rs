@@ -4,55 +4,91 @@
 //! stay as large as it ever was. Other allocators return it by themselves but cost every idle node
 //! 12 MB and more, so glibc is asked to, once the peers have gone and it is quiet. It is also told
 //! before the first thread starts not to keep a heap for each of them: the workers that move pieces of
-//! files would hold some megabytes each.
+//! files would hold some megabytes each; and not to give the end of the heap back and take it again
+//! thousands of times during a transfer, which costs the receiver a tenth of its time.
 
 use std::time::Duration;
 
-use peerage_api::{Feeding, Node, peers::Event};
-use tokio::{task, time};
+use peerage_api::{Feeding, Node, files, peers};
+use tokio::{select, task, time};
 
 /// Peers that must have left for it to be worth the walk over the heap.
 const MIN_LEFT: u32 = 16;
+/// A transfer that is over is worth it, too: it may leave [`MAX_KEPT`] behind.
+const TRANSFER: u32 = MIN_LEFT;
 /// As many have left that it is worth it however busy the node is.
 const MANY_LEFT: u32 = 256;
 /// No peer came or went for so long: it is quiet.
 const QUIET: Duration = Duration::from_secs(5);
+
+/// Free bytes at the end of the heap that are kept: what a transfer takes and gives back all the time,
+/// pieces aside.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const MAX_KEPT: libc::c_int = 8 << 20;
+/// Blocks from this size on are given back as soon as they are free: pieces of files.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const LARGE: libc::c_int = 512 << 10;
 
 /// To be called before there are other threads: as many heaps as threads of the runtime.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[expect(unsafe_code, reason = "there is no safe way to ask for it")]
 pub(crate) fn limit_heaps(threads: usize) {
     let heaps = libc::c_int::try_from(threads.max(1)).unwrap_or(libc::c_int::MAX);
-    // SAFETY: mallopt may be called at any time; this option takes any positive number.
-    if unsafe { libc::mallopt(libc::M_ARENA_MAX, heaps) } == 0 {
-        tracing::debug!(heaps, "the allocator does not take the limit");
+    let wanted = [
+        (libc::M_ARENA_MAX, heaps),
+        (libc::M_TRIM_THRESHOLD, MAX_KEPT),
+        (libc::M_MMAP_THRESHOLD, LARGE),
+    ];
+    for (option, value) in wanted {
+        // SAFETY: mallopt may be called at any time; these options take any positive number.
+        if unsafe { libc::mallopt(option, value) } == 0 {
+            tracing::debug!(option, value, "the allocator does not take the limit");
+        }
     }
 }
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 pub(crate) fn limit_heaps(_: usize) {}
 
-/// Follows who leaves until the node stops.
+/// Follows who leaves and what ends until the node stops.
 pub(crate) async fn follow(node: Node) {
-    let Ok(mut events) = node.peers().events().await else { return };
+    let Ok(mut peers) = node.peers().events().await else { return };
+    let Ok(mut transfers) = node.files().events(None).await else { return };
     // The node stops with its last handle, and this must not be one.
     drop(node);
-    let mut left = 0;
+    let mut left = 0u32;
     loop {
         // Nothing to give back: no timer runs.
         let patience = if left < MIN_LEFT { Duration::MAX } else { QUIET };
-        match time::timeout(patience, events.next()).await {
-            Ok(None) => return,
-            Ok(Some(Feeding::Item(Event::Disconnected { .. }))) => left += 1,
-            Ok(Some(Feeding::Lagged(missed))) => {
-                left = left.saturating_add(u32::try_from(missed).unwrap_or(u32::MAX));
+        let more = select! {
+            event = peers.next() => event.map(|event| departed(&event)),
+            event = transfers.next() => event.map(|event| ended(&event)),
+            () = time::sleep(patience) => {
+                left = give_back().await;
+                continue;
             }
-            Ok(Some(Feeding::Item(_))) => {}
-            Err(_quiet) => left = give_back().await,
-        }
+        };
+        let Some(more) = more else { return };
+        left = left.saturating_add(more);
         if left >= MANY_LEFT {
             left = give_back().await;
         }
+    }
+}
+
+fn departed(event: &Feeding<peers::Event>) -> u32 {
+    match event {
+        Feeding::Item(peers::Event::Disconnected { .. }) => 1,
+        Feeding::Item(_) => 0,
+        Feeding::Lagged(missed) => u32::try_from(*missed).unwrap_or(u32::MAX),
+    }
+}
+
+fn ended(event: &Feeding<files::Event>) -> u32 {
+    match event {
+        Feeding::Item(files::Event::State { transfer }) if transfer.state.is_over() => TRANSFER,
+        Feeding::Item(_) => 0,
+        Feeding::Lagged(_) => TRANSFER,
     }
 }
 

@@ -15,6 +15,9 @@ pub trait Outside: fmt::Debug + Send + Sync {
     /// Takes signed records of a user of this node, keeps them as the newest and spreads them.
     fn publish(&self, bundle: Bundle);
 
+    /// A user does not live on this node any more.
+    fn release(&self, user: &UserId);
+
     /// The newest valid profile known of a user.
     fn profile(&self, user: &UserId) -> Option<Signed<Profile>>;
 

@@ -337,6 +337,12 @@ pub enum PubsubError {
         /// What gossipsub said.
         reason: String,
     },
+    /// The node speaks on this topic itself.
+    #[error("{topic} belongs to the node itself; choose another topic")]
+    Reserved {
+        /// Which.
+        topic: Topic,
+    },
     /// The node could not be asked.
     #[error(transparent)]
     #[serde(untagged)]
@@ -350,7 +356,7 @@ impl Failure for PubsubError {
             Self::NoPeers { .. } | Self::Busy { .. } => true,
             Self::TooLarge { .. } | Self::NotJson { .. } => false,
             Self::TooManyTopics { .. } | Self::ValidatorTaken { .. } => false,
-            Self::TooLate { .. } | Self::Unpublishable { .. } => false,
+            Self::TooLate { .. } | Self::Unpublishable { .. } | Self::Reserved { .. } => false,
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     driver::Driver,
     kad::Around,
     metrics::{Figures, resident_bytes},
+    stack::Stack,
 };
 
 /// Readers of the node's own events.
@@ -21,7 +22,7 @@ impl Driver {
     /// Takes a command; `None` when the last handle has gone.
     pub(crate) fn on_command(&mut self, command: Option<Command>) {
         let now = Instant::now();
-        let stack = self.swarm.behaviour_mut();
+        let stack: &mut Stack = self.swarm.behaviour_mut();
         match command {
             None => self.stopping = true,
             Some(Command::Node(command)) => self.on_node_command(command),
@@ -68,7 +69,7 @@ impl Driver {
 
     fn on_discovery_command(&mut self, command: peerage_api::discovery::Command) {
         let local = self.local();
-        let stack = self.swarm.behaviour_mut();
+        let stack: &mut Stack = self.swarm.behaviour_mut();
         let mdns = [&stack.mdns4, &stack.mdns6];
         let mut seen = mdns.iter().filter_map(|mdns| mdns.as_ref()).map(|mdns| mdns.members());
         let seen = seen.next().map(|first| seen.fold(first, usize::max));

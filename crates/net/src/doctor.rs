@@ -3,13 +3,13 @@
 use peerage_api::node::{Check, Verdict};
 use peerage_store::StoreStats;
 
-use crate::{driver::Driver, lan};
+use crate::{driver::Driver, lan, stack::Stack};
 
 /// Looks at the node and says what is wrong with it.
 pub(crate) fn examine(driver: &mut Driver) -> Vec<Check> {
     let status = driver.status();
     let store = driver.store.stats();
-    let stack = driver.swarm.behaviour_mut();
+    let stack: &mut Stack = driver.swarm.behaviour_mut();
     let mdns = stack.mdns4.is_enabled() || stack.mdns6.is_enabled();
     let kad_peers = stack
         .kad

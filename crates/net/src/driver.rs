@@ -11,6 +11,7 @@ use libp2p::{
     Multiaddr, PeerId, Swarm, core::transport::ListenerId, identity::PublicKey, kad::Mode,
     swarm::SwarmEvent,
 };
+use peerage_accounts::Accounts;
 use peerage_api::{Command, Sink, node};
 use peerage_store::{DirLock, Store};
 use tempfile::TempDir;
@@ -22,8 +23,10 @@ use crate::{
     listen::{ListenError, Place},
     metrics::Recorded,
     settings::{Profile, Settings},
-    stack::{Stack, StackEvent},
+    spread::{self, Spread},
+    stack::{LeanStack, StackEvent},
     topics::Topics,
+    vetting::{self, Vetting},
 };
 
 /// Commands in a row before the swarm gets its turn.
@@ -38,14 +41,17 @@ pub(crate) type Held = (Option<DirLock>, Option<TempDir>);
 
 /// Owns the swarm and everything that is one per node.
 pub(crate) struct Driver {
-    pub(crate) swarm: Swarm<Stack>,
+    pub(crate) swarm: Swarm<LeanStack>,
     commands: mpsc::Receiver<Command>,
     pub(crate) settings: Settings,
     pub(crate) public_key: PublicKey,
     pub(crate) network_key: bool,
     pub(crate) store: Store,
+    pub(crate) accounts: Accounts,
     pub(crate) metrics: Recorded,
     pub(crate) topics: Topics,
+    pub(crate) spread: Spread,
+    pub(crate) vetting: Vetting,
     pub(crate) discovery: Discovery,
     pub(crate) lan: Lan,
     pub(crate) kad_mode: Option<Mode>,
@@ -61,26 +67,31 @@ pub(crate) struct Driver {
 impl Driver {
     #[expect(clippy::too_many_arguments, reason = "called once, with what `start` has made")]
     pub(crate) fn new(
-        swarm: Swarm<Stack>,
+        mut swarm: Swarm<LeanStack>,
         commands: mpsc::Receiver<Command>,
         settings: Settings,
         public_key: PublicKey,
         network_key: bool,
         store: Store,
+        accounts: Accounts,
         metrics: Recorded,
         held: Held,
     ) -> Self {
         let now = Instant::now();
         let forced = settings.profile != Profile::Peer || settings.local_only;
         let protocol = settings.kad.then(|| kad::protocol(&settings.network));
+        let spread = Spread::new(&settings.network, &mut swarm.behaviour_mut().gossip);
         Self {
             swarm,
             commands,
             public_key,
             network_key,
             store,
+            accounts,
             metrics,
-            topics: Topics::default(),
+            spread,
+            vetting: Vetting::default(),
+            topics: Topics::new(spread::topic(&settings.network).hash()),
             discovery: Discovery::new(protocol),
             lan: Lan::new(forced),
             kad_mode: None,
@@ -167,6 +178,11 @@ impl Driver {
                 topic = poll_fn(|cx| self.topics.poll_gone(cx)) => {
                     self.topics.on_gone(&mut self.swarm.behaviour_mut().gossip, &topic);
                 }
+                record = poll_fn(|cx| self.vetting.poll(cx)) => {
+                    if let Some(kad) = self.swarm.behaviour_mut().kad.as_mut() {
+                        vetting::keep(kad, record);
+                    }
+                }
                 () = time::sleep_until(deadline.into()) => self.on_time(Instant::now()),
             }
         }
@@ -184,6 +200,7 @@ impl Driver {
             return;
         }
         self.next_upkeep = now + UPKEEP_INTERVAL;
+        self.accounts.on_time();
         if let Some(kad) = self.swarm.behaviour_mut().kad.as_mut() {
             kad.store_mut().expire(now);
         }

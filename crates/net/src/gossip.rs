@@ -19,8 +19,9 @@ use peerage_types::Topic;
 use prometheus_client::registry::Registry;
 
 mod greeting;
+mod trimmed;
 
-use greeting::Greeting;
+pub(crate) use greeting::Behaviour;
 
 /// Largest frame: the largest message with its envelope, and the 8 KiB of the next frame that
 /// gossipsub may have read already when it compares its whole read buffer with this limit.
@@ -33,11 +34,9 @@ const MAX_TOPICS_PER_PEER: usize = 256;
 const MAX_PEERS_PER_IP: f64 = 32.0;
 
 /// The behaviour with its type parameters.
-pub(crate) type Behaviour = Greeting<
-    gossipsub::Behaviour<
-        IdentityTransform,
-        MaxCountSubscriptionFilter<CallbackSubscriptionFilter<fn(&TopicHash) -> bool>>,
-    >,
+type Gossipsub = gossipsub::Behaviour<
+    IdentityTransform,
+    MaxCountSubscriptionFilter<CallbackSubscriptionFilter<fn(&TopicHash) -> bool>>,
 >;
 
 /// Whether a peer's topic is remembered: names longer than ours cannot be subscribed to here.
@@ -74,11 +73,11 @@ pub(crate) fn behaviour(keys: &Keypair, metrics: &mut Registry) -> Result<Behavi
         max_subscriptions_per_request: MAX_TOPICS_PER_PEER,
     };
     let signed = MessageAuthenticity::Signed(keys.clone());
-    let behaviour = gossipsub::Behaviour::new_with_subscription_filter(signed, config, filter)?;
+    let behaviour = Gossipsub::new_with_subscription_filter(signed, config, filter)?;
     let mut behaviour =
         behaviour.with_metrics(metrics.sub_registry_with_prefix("gossipsub"), Default::default());
     behaviour.with_peer_score(scoring(), PeerScoreThresholds::default())?;
-    Ok(Greeting(behaviour))
+    Ok(Behaviour(behaviour))
 }
 
 fn scoring() -> PeerScoreParams {

@@ -6,11 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use libp2p::{
     Multiaddr, PeerId, StreamProtocol,
     kad::{
-        self, BucketInserts, GetClosestPeersError, GetClosestPeersOk, GetProvidersOk,
-        InboundRequest, PeerInfo, QueryId, QueryResult, RecordKey, StoreInserts,
+        self, BucketInserts, GetClosestPeersError, GetClosestPeersOk, GetProvidersOk, GetRecordOk,
+        InboundRequest, PeerInfo, QueryId, QueryResult, Quorum, Record, RecordKey, StoreInserts,
         store::RecordStore as _,
     },
     multihash::Multihash,
@@ -24,7 +25,8 @@ use peerage_api::{
     peers::Source,
 };
 use peerage_peers as peers;
-use peerage_types::{ContentHash, Namespace, Network};
+use peerage_types::{ContentHash, Namespace, Network, UserId};
+use peerage_wire::identity::KAD_PREFIX;
 use sha1::{Digest as _, Sha1};
 
 use crate::records::{Limits, Records};
@@ -62,8 +64,20 @@ enum Purpose {
     Connect(PeerId),
     /// Who has some content.
     Content(ContentHash),
-    /// Telling that we have some.
+    /// What is known of a user, and whether something was found.
+    User(UserId, bool),
+    /// Telling what we have.
     Provide,
+}
+
+/// What others asked for or must look at.
+pub(crate) enum Learned {
+    /// Peers that have some content.
+    Content(ContentHash, Vec<PeerId>),
+    /// A record of a user, or that the search has ended without one.
+    User(UserId, Option<Bytes>),
+    /// A peer wants a record of a user stored, which must be verified first.
+    Unverified(Record),
 }
 
 /// State of the facet.
@@ -247,6 +261,33 @@ impl Discovery {
         }
     }
 
+    /// Stores the record of a user of this node where it is looked for.
+    pub(crate) fn put_user(&mut self, kad: Option<&mut Behaviour>, key: &[u8], value: &Bytes) {
+        let Some(kad) = kad else { return };
+        self.unannounced |= routing_peers(kad) == 0;
+        let record = Record::new(RecordKey::new(&key), value.to_vec());
+        match kad.put_record(record, Quorum::One) {
+            Ok(query) if self.queries.len() < MAX_QUERIES => {
+                self.queries.insert(query, Purpose::Provide);
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%error, "the record of a user is not put out"),
+        }
+    }
+
+    /// Looks for the record of a user. Returns false if nobody can be asked.
+    pub(crate) fn find_user(
+        &mut self,
+        kad: Option<&mut Behaviour>,
+        user: UserId,
+        key: &[u8],
+    ) -> bool {
+        let Ok(kad) = self.ready(kad) else { return false };
+        let query = kad.get_record(RecordKey::new(&key));
+        self.queries.insert(query, Purpose::User(user, false));
+        true
+    }
+
     /// Whether content that nobody could be told of can be announced now; true once.
     pub(crate) fn can_announce(&mut self, kad: &mut Behaviour) -> bool {
         let can = self.unannounced && routing_peers(kad) > 0;
@@ -272,21 +313,26 @@ impl Discovery {
         }));
     }
 
-    /// Takes an event of Kademlia; returns content and peers that have it, if that is what it tells.
+    /// Takes an event of Kademlia; returns what others asked for, if that is what it tells.
     pub(crate) fn on_event(
         &mut self,
         around: Around<'_>,
         event: kad::Event,
         now: Instant,
-    ) -> Option<(ContentHash, Vec<PeerId>)> {
+    ) -> Option<Learned> {
         match event {
             kad::Event::OutboundQueryProgressed { id, result, step, .. } => {
-                if let Some(Purpose::Content(hash)) = self.queries.get(&id) {
-                    return self.on_content(id, *hash, result, step.last);
+                match self.queries.get(&id) {
+                    Some(Purpose::Content(hash)) => {
+                        return self.on_content(id, *hash, result, step.last);
+                    }
+                    Some(Purpose::User(user, found)) => {
+                        return self.on_user(id, *user, *found, result, step.last);
+                    }
+                    _ => self.on_progress(around, id, result, step.last, now),
                 }
-                self.on_progress(around, id, result, step.last, now);
             }
-            kad::Event::InboundRequest { request } => store(around.kad, request),
+            kad::Event::InboundRequest { request } => return store(around.kad, request),
             kad::Event::RoutingUpdated { peer, addresses, .. } => {
                 let addresses = addresses.iter().cloned().collect();
                 around.peers.on_discovered(peer, addresses, Source::Kad, now);
@@ -302,15 +348,38 @@ impl Discovery {
         hash: ContentHash,
         result: QueryResult,
         last: bool,
-    ) -> Option<(ContentHash, Vec<PeerId>)> {
+    ) -> Option<Learned> {
         if last {
             self.queries.remove(&id);
         }
         match result {
             QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { providers, .. })) => {
-                Some((hash, providers.into_iter().collect()))
+                Some(Learned::Content(hash, providers.into_iter().collect()))
             }
             _ => None,
+        }
+    }
+
+    fn on_user(
+        &mut self,
+        id: QueryId,
+        user: UserId,
+        found: bool,
+        result: QueryResult,
+        last: bool,
+    ) -> Option<Learned> {
+        let record = match result {
+            QueryResult::GetRecord(Ok(GetRecordOk::FoundRecord(found))) => Some(found.record.value),
+            _ => None,
+        };
+        match last {
+            true => _ = self.queries.remove(&id),
+            false => _ = self.queries.insert(id, Purpose::User(user, found || record.is_some())),
+        }
+        match record {
+            Some(value) => Some(Learned::User(user, Some(value.into()))),
+            None if last && !found => Some(Learned::User(user, None)),
+            None => None,
         }
     }
 
@@ -385,9 +454,9 @@ fn routing_peers(kad: &mut Behaviour) -> usize {
     kad.kbuckets().map(|bucket| bucket.num_entries()).sum()
 }
 
-/// Stores a record of somebody else, in that peer's own quota.
-fn store(kad: Option<&mut Behaviour>, request: InboundRequest) {
-    let Some(kad) = kad else { return };
+/// Stores a record of somebody else, in that peer's own quota; gives back one of a user.
+fn store(kad: Option<&mut Behaviour>, request: InboundRequest) -> Option<Learned> {
+    let kad = kad?;
     let stored = match request {
         InboundRequest::AddProvider { record: Some(record) } => {
             kad.store_mut().add_provider(record)
@@ -395,6 +464,9 @@ fn store(kad: Option<&mut Behaviour>, request: InboundRequest) {
         InboundRequest::PutRecord { source, record: Some(mut record), .. } => {
             // Whoever sends it answers for it: a made-up publisher must not use another's quota.
             record.publisher = Some(source);
+            if record.key.as_ref().starts_with(KAD_PREFIX) {
+                return Some(Learned::Unverified(record));
+            }
             kad.store_mut().put(record)
         }
         _ => Ok(()),
@@ -402,6 +474,7 @@ fn store(kad: Option<&mut Behaviour>, request: InboundRequest) {
     if let Err(refused) = stored {
         tracing::debug!(%refused, "record of a peer is not stored");
     }
+    None
 }
 
 fn announced(ask: Ask<Announce>, stored: bool) {

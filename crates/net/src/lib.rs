@@ -6,9 +6,11 @@
 //! inputs, so that no peer, disk or application can stall it.
 
 mod commands;
+mod desk;
 mod doctor;
 mod driver;
 mod gossip;
+mod handlers;
 mod identity;
 mod kad;
 mod lan;
@@ -18,15 +20,17 @@ mod metrics;
 pub mod plain;
 mod records;
 mod settings;
+mod spread;
 mod stack;
 mod start;
 mod stop;
 mod topics;
 mod transport;
+mod vetting;
 mod wiring;
 
 pub use identity::{KeyError, create_network_key};
 pub use listen::ListenError;
-pub use settings::{FilesSettings, Profile, Settings};
+pub use settings::{FilesSettings, Profile, Settings, UsersSettings};
 pub use start::{Running, StartError, start};
 pub use transport::TransportError;

@@ -24,7 +24,7 @@ const MAX_ADDRESSES: usize = 6;
 /// How much is stored.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
-    /// Value records: 1,024 × 14 KiB = 14 MiB at worst.
+    /// Value records: 1,024 × 15 KiB = 15 MiB at worst.
     pub(crate) max_records: usize,
     /// Bytes of a value: what fits a Kademlia packet of 16 KiB beside key and envelope.
     pub(crate) max_value_bytes: usize,
@@ -42,7 +42,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_records: 1024,
-            max_value_bytes: 14 * 1024,
+            max_value_bytes: 15 * 1024,
             max_keys: 4096,
             max_providers_per_key: 20,
             max_per_publisher: 256,
@@ -335,7 +335,7 @@ mod tests {
     #[test]
     fn a_value_that_cannot_be_sent_is_not_stored() {
         let (_, mut records) = records();
-        let record = Record::new(key(1), vec![0; 15 * 1024]);
+        let record = Record::new(key(1), vec![0; 16 * 1024]);
         assert!(matches!(records.put(record), Err(Error::ValueTooLarge)));
     }
 }

@@ -1,6 +1,6 @@
 //! What a node is told at its start.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use peerage_types::{Multiaddr, Network, PeerId};
 use serde::{Deserialize, Serialize};
@@ -57,6 +57,34 @@ pub struct Settings {
     pub agent: String,
     /// Transfers of files.
     pub files: FilesSettings,
+    /// Sessions of users.
+    pub users: UsersSettings,
+}
+
+/// How long users stay logged in, and what a guess at a password costs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UsersSettings {
+    /// A session that is unused for this long ends.
+    pub idle_timeout: Duration,
+    /// A session ends after this even if it is used.
+    pub session_timeout: Duration,
+    /// Argon2id: KiB of memory a login takes.
+    pub argon_memory_kib: u32,
+    /// Argon2id: passes over that memory.
+    pub argon_passes: u32,
+}
+
+impl Default for UsersSettings {
+    fn default() -> Self {
+        let accounts = peerage_accounts::Config::default();
+        Self {
+            idle_timeout: accounts.idle_timeout,
+            session_timeout: accounts.session_timeout,
+            argon_memory_kib: accounts.argon_memory_kib,
+            argon_passes: accounts.argon_passes,
+        }
+    }
 }
 
 /// How files are sent and received.
@@ -109,6 +137,7 @@ impl Default for Settings {
             max_memory_bytes: 1 << 30,
             agent: concat!("peerage/", env!("CARGO_PKG_VERSION")).to_owned(),
             files: FilesSettings::default(),
+            users: UsersSettings::default(),
         }
     }
 }

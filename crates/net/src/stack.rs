@@ -8,18 +8,20 @@ use libp2p::{
     identify,
     identity::Keypair,
     memory_connection_limits, ping, relay,
-    swarm::NetworkBehaviour,
-    swarm::behaviour::toggle::Toggle,
+    swarm::{NetworkBehaviour, behaviour::toggle::Toggle},
 };
 use peerage_exchange as exchange;
 use peerage_files as files;
+use peerage_identity as users;
 use peerage_link as link;
 use peerage_peers as peers;
 use peerage_types::Network;
 use prometheus_client::registry::Registry;
 
 use crate::{
-    gossip, kad, mdns,
+    gossip,
+    handlers::Lean,
+    kad, mdns,
     settings::{Profile, Settings},
 };
 
@@ -47,7 +49,11 @@ pub(crate) struct Stack {
     pub(crate) exchange: exchange::Behaviour,
     pub(crate) link: link::Behaviour,
     pub(crate) files: files::Behaviour,
+    pub(crate) identity: users::Behaviour,
 }
+
+/// The stack as the swarm has it.
+pub(crate) type LeanStack = Lean<Stack>;
 
 /// The version that members of a network tell each other in identify.
 pub(crate) fn protocol_version(network: &Network) -> String {
@@ -61,6 +67,7 @@ impl Stack {
         relay_client: relay::client::Behaviour,
         peers: peers::Behaviour,
         files: files::Behaviour,
+        identity: users::Behaviour,
         metrics: &mut Registry,
     ) -> Result<Self, String> {
         let local = keys.public().to_peer_id();
@@ -84,6 +91,7 @@ impl Stack {
             exchange: exchange::Behaviour::new(exchange::Config::new(network.clone())),
             link: link::Behaviour::new(network),
             files,
+            identity,
         })
     }
 }

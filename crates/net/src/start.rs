@@ -4,26 +4,32 @@ use std::{
     fs, io,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use libp2p::{Multiaddr, PeerId, Swarm, identity::Keypair, pnet::PreSharedKey, swarm};
+use peerage_accounts::{self as accounts, Accounts};
 use peerage_api::{Link, Local, Node};
 use peerage_files as files;
+use peerage_identity as users;
 use peerage_peers as peers;
 use peerage_store::{
-    BookSnapshot, DirLock, KeptAside, LockError, OpenError, Store, TransfersSnapshot,
+    AccountsSnapshot, BookSnapshot, DirLock, KeptAside, LockError, OpenError, Store,
+    TransfersSnapshot,
 };
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{runtime, sync::mpsc, task::JoinHandle};
 
 use crate::{
+    desk::{Desk, Network},
     driver::Driver,
+    handlers::Lean,
     identity::{self, KeyError},
     listen::{self, ListenError, Place},
     metrics::Recorded,
-    settings::{FilesSettings, Profile, Settings},
+    settings::{FilesSettings, Profile, Settings, UsersSettings},
     stack::Stack,
     transport::{self, TransportError},
 };
@@ -116,6 +122,7 @@ struct Home {
     kept_aside: Option<KeptAside>,
     book: BookSnapshot,
     transfers: TransfersSnapshot,
+    accounts: AccountsSnapshot,
     /// Of a node that keeps nothing.
     temporary: Option<TempDir>,
     places: Vec<Place>,
@@ -132,8 +139,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let at = settings.clone();
     let opened = tokio::task::spawn_blocking(move || open_home(&at)).await;
     let home = opened.map_err(|e| StartError::Setting(format!("start was interrupted: {e}")))??;
-    let Home { lock, keys, network_key, store, kept_aside, book, transfers, temporary, places } =
-        home;
+    let Home { lock, keys, network_key, store, kept_aside, .. } = home;
+    let Home { book, transfers, accounts, temporary, places, .. } = home;
     let peer_id = keys.public().to_peer_id();
     let (transport, relay_client) = transport::all(&keys, network_key)?;
     let mut registry = Registry::default();
@@ -143,14 +150,24 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let home = files.home.clone();
     let files = files::Behaviour::new(files, store.clone(), transfers)
         .map_err(|source| StartError::Data { path: home, source })?;
-    let stack = Stack::new(&keys, &settings, relay_client, peers, files, &mut registry);
+    let users = users::Behaviour::new(users_config(&settings, peer_id), store.clone());
+    let directory = users.directory();
+    let stack = Stack::new(&keys, &settings, relay_client, peers, files, users, &mut registry);
     let stack = stack.map_err(StartError::Setting)?;
     let config = swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(IDLE_TIMEOUT)
         .with_smart_dial();
-    let swarm = Swarm::new(transport, stack, peer_id, config);
+    let swarm = Swarm::new(transport, Lean(stack), peer_id, config);
     let (queue, commands) = mpsc::channel(MAX_COMMANDS);
-    let node = Node::new(Link::Local(Local::new(queue)));
+    let outside = Arc::new(Network { node: peer_id, directory: directory.clone() });
+    let config = accounts_config(&settings);
+    let accounts = Accounts::new(config, store.clone(), accounts, outside);
+    let desk = Arc::new(Desk {
+        accounts: accounts.clone(),
+        directory,
+        runtime: runtime::Handle::current(),
+    });
+    let node = Node::new(Link::Local(Local::new(queue).with_desk(desk)));
     let public_key = keys.public();
     let metrics = Recorded::new(registry);
     let mut driver = Driver::new(
@@ -160,10 +177,12 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         public_key,
         network_key.is_some(),
         store,
+        accounts.clone(),
         metrics,
         (lock, temporary),
     );
     let listen = driver.listen(places).await?;
+    accounts.start();
     let driver = tokio::spawn(driver.run());
     Ok(Running { node, peer_id, listen, kept_aside, driver })
 }
@@ -183,6 +202,7 @@ fn open_home(settings: &Settings) -> Result<Home, StartError> {
             kept_aside: None,
             book: BookSnapshot::default(),
             transfers: TransfersSnapshot::default(),
+            accounts: AccountsSnapshot::default(),
             temporary: Some(temporary()?),
             places,
         });
@@ -193,6 +213,7 @@ fn open_home(settings: &Settings) -> Result<Home, StartError> {
     let opened = Store::open(dir)?;
     let book = opened.store.book().load_blocking()?;
     let transfers = opened.store.transfers().load_blocking()?;
+    let accounts = opened.store.accounts().load_blocking()?;
     let places = listen::places(settings, network_key.is_some(), &opened.store);
     Ok(Home {
         lock: Some(lock),
@@ -202,6 +223,7 @@ fn open_home(settings: &Settings) -> Result<Home, StartError> {
         kept_aside: opened.kept_aside,
         book,
         transfers,
+        accounts,
         temporary: None,
         places,
     })
@@ -226,6 +248,22 @@ fn files_config(settings: &Settings, local: PeerId, temporary: Option<&TempDir>)
         send_limit_bps: settings.files.send_limit_bps,
         receive_limit_bps: settings.files.receive_limit_bps,
         allow_relay: settings.files.allow_relay,
+    }
+}
+
+fn users_config(settings: &Settings, local: PeerId) -> users::Config {
+    users::Config::new(settings.network.clone(), local)
+}
+
+fn accounts_config(settings: &Settings) -> accounts::Config {
+    let UsersSettings { idle_timeout, session_timeout, argon_memory_kib, argon_passes } =
+        settings.users.clone();
+    accounts::Config {
+        idle_timeout,
+        session_timeout,
+        argon_memory_kib,
+        argon_passes,
+        ..accounts::Config::default()
     }
 }
 

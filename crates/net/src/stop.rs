@@ -11,7 +11,7 @@ use futures::StreamExt as _;
 use peerage_api::node;
 use tokio::time;
 
-use crate::driver::Driver;
+use crate::{driver::Driver, stack::Stack};
 
 /// Messages that have not been written by then are lost.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
@@ -23,7 +23,8 @@ impl Driver {
         tracing::debug!("stopping");
         self.tell(&node::Event::Stopping);
         self.stop_listening();
-        let stack = self.swarm.behaviour_mut();
+        self.accounts.close();
+        let stack: &mut Stack = self.swarm.behaviour_mut();
         stack.exchange.shutdown();
         stack.files.shutdown();
         stack.peers.shutdown();
@@ -44,6 +45,10 @@ impl Driver {
         if time::timeout(CLOSE_TIMEOUT, closed).await.is_err() {
             tracing::debug!("some connections did not close in time");
         }
+        let directory = self.swarm.behaviour().identity.directory();
+        if let Err(error) = directory.flush().await {
+            tracing::warn!(%error, "not all that is known of users was saved");
+        }
         let (store, held) = self.into_storage();
         if let Err(error) = store.close().await {
             tracing::error!(%error, "the store did not take its last writes");
@@ -57,7 +62,7 @@ impl Driver {
             self.on_swarm_event(event);
         }
         let stack = self.swarm.behaviour();
-        let idle = stack.exchange.is_idle() && stack.files.is_idle();
+        let idle = stack.exchange.is_idle() && stack.files.is_idle() && stack.identity.is_idle();
         if idle { Poll::Ready(()) } else { Poll::Pending }
     }
 }

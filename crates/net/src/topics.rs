@@ -38,8 +38,9 @@ struct Waiting {
 }
 
 /// State of the facet.
-#[derive(Default)]
 pub(crate) struct Topics {
+    /// Not for applications.
+    reserved: TopicHash,
     readers: HashMap<TopicHash, Vec<Sink<Message>>>,
     validators: HashMap<TopicHash, Sink<Candidate>>,
     /// By candidate number, which rises with time, so the first is the next to run out.
@@ -57,12 +58,26 @@ fn hash(topic: &Topic) -> TopicHash {
 }
 
 impl Topics {
+    pub(crate) fn new(reserved: TopicHash) -> Self {
+        Self {
+            reserved,
+            readers: HashMap::new(),
+            validators: HashMap::new(),
+            waiting: BTreeMap::new(),
+            next_candidate: 0,
+            events: Vec::new(),
+            members: HashMap::new(),
+            stats: Stats::default(),
+            gone: FuturesUnordered::new(),
+        }
+    }
+
     /// Answers a command of the facet.
     pub(crate) fn on_command(&mut self, gossip: &mut Behaviour, command: Command) {
         match command {
             Command::Publish(ask) => self.publish(gossip, ask),
             Command::GiveVerdict(ask) => self.on_verdict(gossip, ask),
-            Command::Topics(ask) => list(gossip, ask),
+            Command::Topics(ask) => self.list(gossip, ask),
             Command::Members(ask) => members(gossip, ask),
             Command::GetStats(ask) => self.show_stats(ask),
             Command::Subscribe(open) => self.subscribe(gossip, open),
@@ -71,8 +86,15 @@ impl Topics {
         }
     }
 
+    fn is_reserved(&self, topic: &Topic) -> bool {
+        hash(topic) == self.reserved
+    }
+
     fn publish(&mut self, gossip: &mut Behaviour, ask: Ask<Publish>) {
         let Publish { topic, data } = ask.request.clone();
+        if self.is_reserved(&topic) {
+            return ask.reply(Err(PubsubError::Reserved { topic }));
+        }
         if data.len() > MAX_MESSAGE_BYTES {
             let bytes = data.len();
             return ask.reply(Err(PubsubError::TooLarge { bytes, max: MAX_MESSAGE_BYTES }));
@@ -90,6 +112,9 @@ impl Topics {
 
     fn subscribe(&mut self, gossip: &mut Behaviour, open: Open<Subscribe>) {
         let topic = open.request.topic.clone();
+        if self.is_reserved(&topic) {
+            return open.refuse(PubsubError::Reserved { topic });
+        }
         let hash = hash(&topic);
         let readers = self.readers.get(&hash).map_or(0, Vec::len);
         if readers >= MAX_READERS || (readers == 0 && self.readers.len() >= MAX_TOPICS) {
@@ -109,6 +134,9 @@ impl Topics {
 
     fn validate(&mut self, open: Open<Validate>) {
         let topic = open.request.topic.clone();
+        if self.is_reserved(&topic) {
+            return open.refuse(PubsubError::Reserved { topic });
+        }
         let hash = hash(&topic);
         if self.validators.get(&hash).is_some_and(|sink| !sink.is_closed()) {
             return open.refuse(PubsubError::ValidatorTaken { topic });
@@ -137,6 +165,26 @@ impl Topics {
             }
             .boxed(),
         );
+    }
+
+    fn list(&self, gossip: &Behaviour, ask: Ask<GetTopics>) {
+        let mut topics: BTreeMap<String, TopicSummary> = BTreeMap::new();
+        let ours = gossip.topics().map(|topic| (topic, true, 0));
+        let theirs =
+            gossip.all_peers().flat_map(|(_, topics)| topics).map(|topic| (topic, false, 1));
+        let others = ours.chain(theirs).filter(|(topic, ..)| **topic != self.reserved);
+        for (topic, subscribed, peers) in others {
+            let name = topic.as_str().to_owned();
+            let summary = topics.entry(name.clone()).or_insert_with(|| TopicSummary {
+                topic: name,
+                subscribed: false,
+                peers: 0,
+                mesh: gossip.mesh_peers(topic).count(),
+            });
+            summary.subscribed |= subscribed;
+            summary.peers += peers;
+        }
+        ask.reply(Ok(topics.into_values().collect()));
     }
 
     /// Ready when a reader of a topic has gone; call [`Topics::on_gone`] with it.
@@ -294,24 +342,6 @@ impl Topics {
             self.finish(gossip, &waiting.id, &waiting.via, Verdict::Ignore, None);
         }
     }
-}
-
-fn list(gossip: &Behaviour, ask: Ask<GetTopics>) {
-    let mut topics: BTreeMap<String, TopicSummary> = BTreeMap::new();
-    let ours = gossip.topics().map(|topic| (topic, true, 0));
-    let theirs = gossip.all_peers().flat_map(|(_, topics)| topics).map(|topic| (topic, false, 1));
-    for (topic, subscribed, peers) in ours.chain(theirs) {
-        let name = topic.as_str().to_owned();
-        let summary = topics.entry(name.clone()).or_insert_with(|| TopicSummary {
-            topic: name,
-            subscribed: false,
-            peers: 0,
-            mesh: gossip.mesh_peers(topic).count(),
-        });
-        summary.subscribed |= subscribed;
-        summary.peers += peers;
-    }
-    ask.reply(Ok(topics.into_values().collect()));
 }
 
 fn members(gossip: &Behaviour, ask: Ask<Members>) {

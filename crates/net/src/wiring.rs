@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use libp2p::{
-    Multiaddr, PeerId, StreamProtocol, identify, ping,
+    Multiaddr, PeerId, StreamProtocol, gossipsub, identify, ping,
     swarm::{ConnectionId, SwarmEvent},
 };
 use peerage_api::{
@@ -12,14 +12,16 @@ use peerage_api::{
 };
 use peerage_exchange as exchange;
 use peerage_files as files;
+use peerage_identity as users;
 use peerage_link as link;
 use peerage_peers as peers;
 
 use crate::{
     driver::Driver,
-    kad::Around,
+    kad::{Around, Learned},
     lan, mdns,
-    stack::{StackEvent, protocol_version},
+    spread::Heard,
+    stack::{Stack, StackEvent, protocol_version},
 };
 
 /// Addresses of one peer that Kademlia keeps and passes on: v4 and v6, TCP and QUIC, and two more.
@@ -71,6 +73,7 @@ impl Driver {
             StackEvent::Exchange(event) => self.on_exchange_event(&event),
             StackEvent::Link(link::Event::Rtt { connection, rtt }) => self.on_rtt(connection, rtt),
             StackEvent::Files(event) => self.on_files_event(event),
+            StackEvent::Identity(event) => self.on_users_event(event),
             StackEvent::Relay(event) => {
                 self.metrics.record(&event);
                 tracing::debug!(?event, "relay");
@@ -95,17 +98,18 @@ impl Driver {
         match event {
             peers::Event::NeedAddresses { peer } => self.locate(*peer),
             peers::Event::Retired { connection, .. } => {
-                let stack = self.swarm.behaviour_mut();
+                let stack: &mut Stack = self.swarm.behaviour_mut();
                 stack.exchange.on_retired(*connection);
                 stack.link.on_retired(*connection);
                 stack.files.on_retired(*connection);
+                stack.identity.on_retired(*connection);
             }
             other => tracing::debug!(?other, "peers"),
         }
     }
 
     fn locate(&mut self, peer: PeerId) {
-        let stack = self.swarm.behaviour_mut();
+        let stack: &mut Stack = self.swarm.behaviour_mut();
         if !self.discovery.locate_for_connect(stack.kad.as_mut(), peer) {
             stack.peers.on_addresses_missing(peer, Instant::now());
         }
@@ -120,11 +124,13 @@ impl Driver {
         };
         let member = info.protocol_version == version && info.protocols.iter().any(ours);
         let serves_kad = self.discovery.protocol().is_some_and(|kad| info.protocols.contains(kad));
-        let stack = self.swarm.behaviour_mut();
+        let stack: &mut Stack = self.swarm.behaviour_mut();
         let exchanges = member && info.protocols.contains(&stack.exchange.protocol());
+        let knows_users = member && info.protocols.contains(&stack.identity.protocol());
         let (agent, listen) = (&info.agent_version, &info.listen_addrs);
         stack.peers.on_identified(peer, agent, &info.protocols, listen, member, Instant::now());
         stack.exchange.on_identified(peer, exchanges);
+        stack.identity.on_identified(peer, knows_users);
         let Some(kad) = stack.kad.as_mut().filter(|_| serves_kad) else { return };
         let local_only = self.settings.local_only;
         let connected_locally = stack.peers.addresses_of(&peer).iter().any(lan::is_local);
@@ -144,11 +150,12 @@ impl Driver {
     }
 
     fn on_rtt(&mut self, connection: ConnectionId, rtt: std::time::Duration) {
-        let stack = self.swarm.behaviour_mut();
+        let stack: &mut Stack = self.swarm.behaviour_mut();
         stack.peers.on_rtt(connection, rtt);
         stack.exchange.on_rtt(connection, rtt);
         stack.link.on_rtt(connection, rtt);
         stack.files.on_rtt(connection, rtt);
+        stack.identity.on_rtt(connection, rtt);
     }
 
     fn on_mdns(&mut self, found: mdns::Discovered) {
@@ -160,20 +167,25 @@ impl Driver {
     fn on_kad_event(&mut self, event: libp2p::kad::Event) {
         self.metrics.record(&event);
         let local = self.local();
-        let stack = self.swarm.behaviour_mut();
+        let stack: &mut Stack = self.swarm.behaviour_mut();
         let around = Around { kad: stack.kad.as_mut(), peers: &mut stack.peers, local };
-        let found = self.discovery.on_event(around, event, Instant::now());
-        let stack = self.swarm.behaviour_mut();
-        if let Some((hash, peers)) = found {
-            stack.files.on_providers(hash, &peers);
+        let learned = self.discovery.on_event(around, event, Instant::now());
+        let stack: &mut Stack = self.swarm.behaviour_mut();
+        match learned {
+            None => {}
+            Some(Learned::Content(hash, peers)) => stack.files.on_providers(hash, &peers),
+            Some(Learned::User(user, record)) => stack.identity.on_record(user, record),
+            Some(Learned::Unverified(record)) => self.vetting.begin(record),
         }
+        let stack: &mut Stack = self.swarm.behaviour_mut();
         if stack.kad.as_mut().is_some_and(|kad| self.discovery.can_announce(kad)) {
             stack.files.announce_all();
+            stack.identity.announce_all();
         }
     }
 
     fn on_files_event(&mut self, event: files::Event) {
-        let stack = self.swarm.behaviour_mut();
+        let stack: &mut Stack = self.swarm.behaviour_mut();
         match event {
             files::Event::Connect(ask) => {
                 stack.peers.on_command(peers_api::Command::Connect(ask), Instant::now());
@@ -192,8 +204,45 @@ impl Driver {
 
     fn on_gossip_event(&mut self, event: libp2p::gossipsub::Event) {
         self.metrics.record(&event);
-        let gossip = &mut self.swarm.behaviour_mut().gossip;
-        self.topics.on_event(gossip, event, Instant::now());
+        let stack: &mut Stack = self.swarm.behaviour_mut();
+        match event {
+            gossipsub::Event::Message { propagation_source: via, message_id, message }
+                if self.spread.is(&message.topic) =>
+            {
+                let heard = self.spread.on_message(&mut stack.gossip, via, message_id, message);
+                if let Some(Heard { ticket, via, data }) = heard {
+                    stack.identity.on_gossip(ticket, via, data.into());
+                }
+            }
+            gossipsub::Event::Subscribed { peer_id, topic, .. } if self.spread.is(&topic) => {
+                stack.identity.on_hears(peer_id);
+            }
+            gossipsub::Event::Unsubscribed { topic, .. } if self.spread.is(&topic) => {}
+            event => self.topics.on_event(&mut stack.gossip, event, Instant::now()),
+        }
+    }
+
+    fn on_users_event(&mut self, event: users::Event) {
+        let stack: &mut Stack = self.swarm.behaviour_mut();
+        match event {
+            users::Event::Gossip(data) => self.spread.publish(&mut stack.gossip, data.to_vec()),
+            users::Event::Judged { ticket, verdict } => {
+                self.spread.judge(&mut stack.gossip, ticket, verdict);
+            }
+            users::Event::PutRecord { key, value } => {
+                self.discovery.put_user(stack.kad.as_mut(), &key, &value);
+            }
+            users::Event::NeedRecord { user, key } => {
+                if !self.discovery.find_user(stack.kad.as_mut(), user, &key) {
+                    stack.identity.on_record(user, None);
+                }
+            }
+            users::Event::Learned(event) => self.accounts.on_learned(&event),
+            users::Event::Misbehaved { peer, reason } => {
+                tracing::debug!(%peer, %reason, "identity stream reset");
+                stack.peers.penalise(peer, MISBEHAVIOUR_POINTS);
+            }
+        }
     }
 
     fn on_exchange_event(&mut self, event: &exchange::Event) {

@@ -8,14 +8,14 @@
 pub mod remote;
 
 pub use peerage_api::{
-    Failure, Feeding, Link, LinkError, Node, Stream, discovery, exchange, files, node, peers,
-    pubsub, types,
+    Access, Failure, Feeding, Link, LinkError, Node, Stream, contacts, discovery, exchange, files,
+    node, peers, pubsub, services, storage, types, users,
 };
 #[cfg(feature = "node")]
 pub use peerage_net::plain;
 #[cfg(feature = "node")]
 pub use peerage_net::{
-    FilesSettings, KeyError, ListenError, Profile, Running, Settings, StartError,
+    FilesSettings, KeyError, ListenError, Profile, Running, Settings, StartError, UsersSettings,
     create_network_key, start,
 };
 #[cfg(feature = "remote")]

@@ -3,6 +3,7 @@
 //! `near` is the handle under test, `far` another node that is connected to it.
 
 pub mod files;
+pub mod users;
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use peerage_api::{
 use crate::within;
 
 pub use files::files;
+pub use users::users;
 
 fn topic(name: &str) -> Topic {
     Topic::new(name).expect("a literal name")

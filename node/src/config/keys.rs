@@ -149,6 +149,10 @@ keys! {
         "Most that all transfers together receive (in 1000 bytes a second); 0: no limit.";
     FILES_ALLOW_RELAY: files.allow_relay Kind::Bool, Bool(false), "allow-relay",
         "Also transfer files through relays, rather than wait for a direct connection.";
+    SESSION_IDLE_S: identity.session_idle_s Kind::Int(1, 31_536_000), Int(1800), "session-idle-s",
+        "A user who does nothing for this long (in seconds) is logged out.";
+    SESSION_MAX_S: identity.session_max_s Kind::Int(1, 31_536_000), Int(86_400), "session-max-s",
+        "A user is logged out after this (in seconds), whatever it does.";
     RPC: rpc.listen Kind::Socket, Text(""), "rpc",
         "Also serve the control API on this TCP address (token in the data directory).";
     LOG_LEVEL: log.level Kind::Level, Text("error,peerage=warn"), "log-level",

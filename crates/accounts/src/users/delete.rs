@@ -19,11 +19,13 @@ pub(super) async fn delete(inner: Arc<Inner>, request: Delete) -> Result<(), Use
         let row = AccountRow { deleted: true, ..held.row.as_ref().clone() };
         inner.save_row(&held, row).await?;
         end();
+        inner.outside.release(&user);
         return Ok(());
     }
     // First, so that no session writes behind what is forgotten.
     end();
     inner.save(vec![AccountChange::Forget(held.id)]).await?;
+    inner.outside.release(&user);
     let mut state = inner.lock();
     state.accounts.remove(&user);
     state.throttle.clear(&user);

@@ -103,6 +103,8 @@ pub(crate) struct Known {
     pub(crate) online: HashSet<UserId>,
     /// Answers of `named`, by handle as it is given.
     pub(crate) named: HashMap<Handle, Vec<UserId>>,
+    /// Who does not live here any more.
+    pub(crate) released: Vec<UserId>,
     /// How often each user is pinned.
     pub(crate) pins: HashMap<UserId, i64>,
 }
@@ -145,6 +147,10 @@ impl Outside for World {
         let mut known = self.known();
         known.hear(&bundle);
         known.published.push(bundle);
+    }
+
+    fn release(&self, user: &UserId) {
+        self.known().released.push(*user);
     }
 
     fn profile(&self, user: &UserId) -> Option<Signed<Profile>> {

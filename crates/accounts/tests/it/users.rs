@@ -347,6 +347,7 @@ async fn a_deleted_user_is_gone_or_kept_for_export() {
     assert_eq!(login, Err(UsersError::Deleted { user: bob.user }));
     assert!(users.local().await.unwrap()[0].deleted);
     let archive = users.export(bob.user, password("password"), password("a")).await.unwrap();
+    assert_eq!(home.world.known().released, [alice.user, bob.user]);
     // What was deleted here may be brought back.
     users.import(archive, password("a"), password("new")).await.unwrap();
     home.login(bob.user, "new").await;

@@ -3,6 +3,8 @@
 //! libp2p's tells them once, on the first connection, and lets all connections of a peer take
 //! turns in sending. A peer that died and came back is connected twice until the dead connection
 //! times out: what was sent on that one is lost, and nothing is told on the other.
+//!
+//! Its streams are [`Trimmed`], as every peer has two of them open, topics or not.
 
 use std::{
     ops::{Deref, DerefMut},
@@ -12,30 +14,33 @@ use std::{
 use libp2p::{
     Multiaddr, PeerId,
     core::{ConnectedPoint, Endpoint, transport::PortUse},
+    gossipsub::Event,
     swarm::{
         ConnectionClosed, ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler,
         THandlerInEvent, THandlerOutEvent, ToSwarm, behaviour::ConnectionEstablished,
     },
 };
 
+use super::{Gossipsub, trimmed::Trimmed};
+
 /// The wrapped behaviour, which this dereferences to.
-pub(crate) struct Greeting<B>(pub(crate) B);
+pub(crate) struct Behaviour(pub(super) Gossipsub);
 
-impl<B> Deref for Greeting<B> {
-    type Target = B;
+impl Deref for Behaviour {
+    type Target = Gossipsub;
 
-    fn deref(&self) -> &B {
+    fn deref(&self) -> &Gossipsub {
         &self.0
     }
 }
 
-impl<B> DerefMut for Greeting<B> {
-    fn deref_mut(&mut self) -> &mut B {
+impl DerefMut for Behaviour {
+    fn deref_mut(&mut self) -> &mut Gossipsub {
         &mut self.0
     }
 }
 
-impl<B: NetworkBehaviour> Greeting<B> {
+impl Behaviour {
     /// A first connection is what it greets on. Without an address it changes nothing else: the
     /// score of a peer depends on its IP addresses.
     fn greet(&mut self, peer_id: PeerId, connection_id: ConnectionId) {
@@ -51,9 +56,9 @@ impl<B: NetworkBehaviour> Greeting<B> {
     }
 }
 
-impl<B: NetworkBehaviour> NetworkBehaviour for Greeting<B> {
-    type ConnectionHandler = B::ConnectionHandler;
-    type ToSwarm = B::ToSwarm;
+impl NetworkBehaviour for Behaviour {
+    type ConnectionHandler = Trimmed<THandler<Gossipsub>>;
+    type ToSwarm = Event;
 
     fn handle_pending_inbound_connection(
         &mut self,
@@ -71,7 +76,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Greeting<B> {
         local: &Multiaddr,
         remote: &Multiaddr,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.0.handle_established_inbound_connection(id, peer, local, remote)
+        self.0.handle_established_inbound_connection(id, peer, local, remote).map(Trimmed)
     }
 
     fn handle_pending_outbound_connection(
@@ -92,7 +97,8 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Greeting<B> {
         role: Endpoint,
         port: PortUse,
     ) -> Result<THandler<Self>, ConnectionDenied> {
-        self.0.handle_established_outbound_connection(id, peer, address, role, port)
+        let made = self.0.handle_established_outbound_connection(id, peer, address, role, port);
+        made.map(Trimmed)
     }
 
     fn on_swarm_event(&mut self, event: FromSwarm) {
@@ -117,7 +123,7 @@ impl<B: NetworkBehaviour> NetworkBehaviour for Greeting<B> {
         self.0.on_connection_handler_event(peer, id, event);
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<B::ToSwarm, THandlerInEvent<Self>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ToSwarm<Event, THandlerInEvent<Self>>> {
         self.0.poll(cx)
     }
 }

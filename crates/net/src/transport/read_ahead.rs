@@ -1,8 +1,9 @@
-//! A read buffer under the security layer that is large only while it pays.
+//! A read buffer under the security layer that is there only while it pays.
 //!
 //! Noise reads 8 KiB per system call; reading ahead 128 KiB doubles what a receiver takes. But a
-//! hub with a thousand quiet connections must not hold 128 MiB, so the buffer starts small, grows
-//! when a read fills it, and shrinks after a row of reads that would have fitted the small one.
+//! hub with a thousand quiet connections must not hold 128 MiB, so at rest bytes go straight to the
+//! reader. The buffer comes when a read fills what the reader has, and goes after a row of reads
+//! that were small.
 
 use std::{
     io,
@@ -12,7 +13,7 @@ use std::{
 
 use futures::{AsyncRead, AsyncWrite};
 
-/// While nothing much flows.
+/// For a reader of a few bytes at a time, as the negotiation of protocols is.
 const SMALL: usize = 2 * 1024;
 /// While it pays: 128 KiB for each connection that is receiving at full speed.
 const LARGE: usize = 128 * 1024;
@@ -24,6 +25,7 @@ const MAX_SMALL_READS: u8 = 16;
 #[derive(Debug)]
 pub(crate) struct ReadAhead<S> {
     inner: S,
+    /// Empty, [`SMALL`] or [`LARGE`].
     buffer: Box<[u8]>,
     /// Unread bytes are `buffer[start..end]`.
     start: usize,
@@ -36,25 +38,37 @@ impl<S> ReadAhead<S> {
         Self { inner, buffer: Box::default(), start: 0, end: 0, small_reads: 0 }
     }
 
-    /// Sizes the buffer for the next read by how the last ones went.
-    fn resize(&mut self) {
+    /// Sizes the empty buffer for a reader of so many bytes.
+    fn resize(&mut self, wanted: usize) {
         let size = match self.buffer.len() {
-            0 => SMALL,
-            SMALL if self.end == SMALL => LARGE,
-            LARGE if self.small_reads >= MAX_SMALL_READS => SMALL,
-            same => same,
+            LARGE if self.small_reads < MAX_SMALL_READS => LARGE,
+            _ if wanted >= SMALL => 0,
+            _ => SMALL,
         };
         if size != self.buffer.len() {
-            self.buffer = vec![0; size].into_boxed_slice();
-            self.small_reads = 0;
+            self.allocate(size);
         }
-        (self.start, self.end) = (0, 0);
+    }
+
+    fn allocate(&mut self, size: usize) {
+        self.buffer = vec![0; size].into_boxed_slice();
+        self.small_reads = 0;
     }
 }
 
 impl<S: AsyncRead + Unpin> ReadAhead<S> {
+    /// Reads as much as there is room in `into`, and has the large buffer from then on if that was
+    /// not enough.
+    fn poll_through(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let read = ready!(Pin::new(&mut self.inner).poll_read(cx, into))?;
+        if read == into.len() && read < LARGE {
+            self.allocate(LARGE);
+        }
+        Poll::Ready(Ok(read))
+    }
+
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.resize();
+        (self.start, self.end) = (0, 0);
         self.end = ready!(Pin::new(&mut self.inner).poll_read(cx, &mut self.buffer))?;
         self.small_reads = if self.end <= SMALL { self.small_reads.saturating_add(1) } else { 0 };
         Poll::Ready(Ok(()))
@@ -69,8 +83,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadAhead<S> {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         if this.start == this.end {
-            if into.len() >= LARGE {
-                return Pin::new(&mut this.inner).poll_read(cx, into);
+            this.resize(into.len());
+            if this.buffer.is_empty() || into.len() >= LARGE {
+                return this.poll_through(cx, into);
             }
             ready!(this.poll_fill(cx))?;
         }
@@ -144,25 +159,30 @@ mod tests {
     }
 
     #[test]
-    fn the_buffer_grows_with_the_flow_and_shrinks_when_it_ebbs() {
-        let mut reader = ReadAhead::new(Source(usize::MAX));
+    fn the_buffer_comes_with_the_flow_and_goes_when_it_ebbs() {
+        let mut reader = ReadAhead::new(Source(100));
         let mut part = [0; SMALL];
-        let mut read = |reader: &mut ReadAhead<Source>| {
-            futures::executor::block_on(reader.read(&mut part)).unwrap()
+        let mut read = |reader: &mut ReadAhead<Source>, size: usize| {
+            futures::executor::block_on(reader.read(&mut part[..size])).unwrap()
         };
-        read(&mut reader);
-        assert_eq!(reader.buffer.len(), SMALL);
-        read(&mut reader);
+        read(&mut reader, 1);
+        assert_eq!(reader.buffer.len(), SMALL, "not a system call for every byte");
+        assert_eq!(read(&mut reader, SMALL), 99);
+        read(&mut reader, SMALL);
+        assert_eq!(reader.buffer.len(), 0, "nothing at rest");
+        reader.inner.0 = usize::MAX;
+        read(&mut reader, SMALL);
         assert_eq!(reader.buffer.len(), LARGE);
+        read(&mut reader, SMALL);
         reader.inner.0 = 100;
         while reader.start < reader.end {
-            read(&mut reader);
+            read(&mut reader, SMALL);
         }
         for _ in 0..MAX_SMALL_READS {
-            read(&mut reader);
+            read(&mut reader, SMALL);
             assert_eq!(reader.buffer.len(), LARGE, "a pause does not cost the buffer");
         }
-        read(&mut reader);
-        assert_eq!(reader.buffer.len(), SMALL);
+        read(&mut reader, SMALL);
+        assert_eq!(reader.buffer.len(), 0);
     }
 }

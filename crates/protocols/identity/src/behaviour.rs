@@ -126,6 +126,21 @@ impl Behaviour {
         self.wake();
     }
 
+    /// A connected peer has subscribed to [`topic`](peerage_wire::identity::topic).
+    pub fn on_hears(&mut self, peer: PeerId) {
+        if self.local < peer {
+            self.sessions.on_hears(&peer, Instant::now());
+            self.wake();
+        }
+    }
+
+    /// There is somebody now who keeps records for Kademlia: puts out those of this node's users.
+    pub fn announce_all(&mut self) {
+        let own = self.directory.read().own().collect();
+        self.directory.outbox().puts = own;
+        self.wake();
+    }
+
     /// Tells a new round-trip time of a connection, by which the best of several is chosen.
     pub fn on_rtt(&mut self, connection: ConnectionId, rtt: Duration) {
         self.dialogs.on_rtt(connection, rtt);
@@ -156,6 +171,12 @@ impl Behaviour {
         let work = move || verify::found(&directory, user, &record);
         self.verifying.spawn_blocking_on(work, &self.directory.0.runtime);
         self.wake();
+    }
+
+    /// Whether everything that users of this node have signed was handed out to be told.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.events.is_empty() && self.directory.outbox().gossip.deadline().is_none()
     }
 
     /// Figures.
@@ -274,6 +295,7 @@ impl Behaviour {
         let mut outbox = directory.outbox();
         outbox.lookups.expire(now);
         let puts = std::mem::take(&mut outbox.puts);
+        self.events.extend(outbox.learned.drain(..).map(Event::Learned));
         let needs = std::iter::from_fn(|| outbox.lookups.next());
         let needs = needs.map(|user| Event::NeedRecord { user, key: kad_key(&user) });
         self.events.extend(needs);

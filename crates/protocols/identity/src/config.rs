@@ -1,6 +1,7 @@
 //! What the behaviour is told at its start, and what it tells.
 
 use bytes::Bytes;
+use peerage_api::users;
 use peerage_types::{Network, PeerId, UserId};
 
 use crate::Limits;
@@ -61,6 +62,8 @@ pub enum Event {
         /// Under which key.
         key: Vec<u8>,
     },
+    /// Something new is known of a user, as [`Directory`](crate::Directory)'s feeds tell it.
+    Learned(users::Event),
     /// A peer did what no correct node does.
     Misbehaved {
         /// Who.

@@ -64,7 +64,12 @@ pub(crate) struct Outbox {
     /// Users whose records are to be put into Kademlia: of this node, so bounded.
     pub(crate) puts: VecDeque<UserId>,
     pub(crate) lookups: Lookups,
+    /// For the embedding node; up to [`MAX_LEARNED`], more are missed.
+    pub(crate) learned: VecDeque<Event>,
 }
+
+/// Events that wait for the behaviour to be polled: 4,096 × about 100 bytes = 400 KiB.
+const MAX_LEARNED: usize = 4096;
 
 impl Outbox {
     pub(crate) fn put(&mut self, user: UserId) {
@@ -175,6 +180,10 @@ impl Directory {
 
     pub(crate) fn tell(&self, events: &[Event]) {
         if !events.is_empty() {
+            let mut outbox = self.outbox();
+            let room = MAX_LEARNED.saturating_sub(outbox.learned.len());
+            outbox.learned.extend(events.iter().take(room).cloned());
+            drop(outbox);
             let mut feeds = lock(&self.0.feeds);
             feeds.retain(|feed| events.iter().all(|event| feed.offer(event.clone())));
         }

@@ -1,7 +1,7 @@
 //! With whom a session is held when. Pure.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, hash_map::Entry},
     time::{Duration, Instant},
 };
 
@@ -27,6 +27,8 @@ struct Peer {
     failures: u32,
     /// Where the last session has ended before everything was compared.
     at: Option<UserId>,
+    /// The next session follows soon.
+    again: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,10 +40,10 @@ enum State {
 impl Sessions {
     /// A peer speaks the protocol; `first`: this node opens the first session.
     pub(crate) fn on_speaks(&mut self, peer: PeerId, first: bool, now: Instant) {
-        if !self.peers.contains_key(&peer) {
-            // The other side asks at its time; if it does not, this one does a little later.
-            let at = if first { now } else { now + RESYNC_INTERVAL * 5 / 4 };
-            self.peers.insert(peer, Peer { state: State::Waiting(at), failures: 0, at: None });
+        // The other side asks at its time; if it does not, this one does a little later.
+        let at = if first { now } else { now + RESYNC_INTERVAL * 5 / 4 };
+        if let Entry::Vacant(vacant) = self.peers.entry(peer) {
+            vacant.insert(Peer { state: State::Waiting(at), failures: 0, at: None, again: false });
             self.due.insert((at, peer));
         }
     }
@@ -77,8 +79,22 @@ impl Sessions {
     pub(crate) fn on_done(&mut self, id: &PeerId, at: Option<UserId>, now: Instant) {
         if let Some(peer) = self.peers.get_mut(id) {
             (peer.failures, peer.at) = (0, at);
-            let delay = if at.is_some() { CONTINUE_DELAY } else { RESYNC_INTERVAL };
+            let soon = at.is_some() || std::mem::take(&mut peer.again);
+            let delay = if soon { CONTINUE_DELAY } else { RESYNC_INTERVAL };
             self.wait(*id, now + delay);
+        }
+    }
+
+    /// From now on a peer hears what is gossiped. What was said between the first session and this
+    /// moment it has not heard, so another session follows.
+    pub(crate) fn on_hears(&mut self, id: &PeerId, now: Instant) {
+        let soon = now + CONTINUE_DELAY;
+        match self.peers.get_mut(id) {
+            Some(Peer { state: State::Waiting(at), failures: 0, .. }) if *at > soon => {
+                self.wait(*id, soon);
+            }
+            Some(peer) if peer.state == State::Running => peer.again = true,
+            Some(_) | None => {}
         }
     }
 
@@ -206,6 +222,23 @@ mod tests {
         sessions.on_gone(&running[0].0);
         assert_eq!(sessions.deadline(), Some(now));
         assert!(sessions.next(now).is_some());
+    }
+
+    #[test]
+    fn what_was_gossiped_before_a_peer_heard_it_is_made_up_for_by_another_session() {
+        let (mut sessions, now) = (Sessions::default(), Instant::now());
+        let peer = PeerId::random();
+        sessions.on_hears(&peer, now);
+        sessions.on_speaks(peer, true, now);
+        sessions.next(now).unwrap();
+        sessions.on_hears(&peer, now);
+        sessions.on_done(&peer, None, now);
+        assert_eq!(sessions.deadline(), Some(now + CONTINUE_DELAY), "it was under way");
+        sessions.next(now + CONTINUE_DELAY).unwrap();
+        sessions.on_done(&peer, None, now);
+        assert_eq!(sessions.deadline(), Some(now + RESYNC_INTERVAL), "once is enough");
+        sessions.on_hears(&peer, now);
+        assert_eq!(sessions.deadline(), Some(now + CONTINUE_DELAY), "it was over");
     }
 
     #[test]

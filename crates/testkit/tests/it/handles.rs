@@ -15,6 +15,7 @@ async fn whole_suite(near: &Node, net: &Net) {
     suite::exchange(near, far).await;
     suite::discovery(near, far).await;
     suite::files(near, far).await;
+    suite::users(near, far).await;
     suite::peers(near, far).await;
 }
 

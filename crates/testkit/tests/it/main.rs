@@ -6,3 +6,4 @@ mod files;
 mod floods;
 mod handles;
 mod nodes;
+mod refusals;

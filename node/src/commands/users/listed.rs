@@ -74,8 +74,9 @@ struct Here {
 async fn here(desk: &Desk<'_>, local: LocalUser) -> Result<Here, Failed> {
     let (created_ms, sessions, deleted) = (local.created_ms, local.sessions, local.deleted);
     let logged_in = sessions > 0 && matches!(desk.slot(local.user).read(), Ok(Some(_)));
-    let asked = async {
-        match desk.node.users().get(local.user).await {
+    let user = local.user;
+    let asked = async move {
+        match desk.node.users().get(user).await {
             Err(UsersError::Unknown { .. } | UsersError::Auth(_)) => Ok(None),
             known => known.map(Some),
         }

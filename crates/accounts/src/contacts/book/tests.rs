@@ -72,8 +72,6 @@ impl Outside for World {
         unreachable!("a book is private");
     }
 
-    fn release(&self, _: &UserId) {}
-
     fn profile(&self, user: &UserId) -> Option<Signed<Profile>> {
         self.known().profiles.get(user).cloned()
     }

@@ -178,7 +178,7 @@ impl Row {
             mailboxes: profile.mailboxes,
             seq: profile.seq,
             updated_ms: profile.updated,
-            local: self.teller.is_none(),
+            local: self.teller.is_none() && self.succession.is_none(),
             online: !nodes.is_empty(),
             last_seen_ms: if nodes.is_empty() { self.last_seen } else { Some(now) },
             nodes,
