@@ -21,6 +21,61 @@
 //! nobody near knows. All end in [`Known::merge`], and whatever comes has been verified by its type.
 //!
 //! Wire: [`peerage_wire::identity`].
+//!
+//! In a swarm of your own, pass the commands of a handle to the directory and poll the swarm; what
+//! of gossip and Kademlia is there may be joined to it:
+//!
+//! ```no_run
+//! use futures::StreamExt;
+//! use libp2p::{Swarm, SwarmBuilder, noise, swarm::SwarmEvent, tcp, yamux};
+//! use peerage_api::{Command, Link, Local, Node, users::Page};
+//! use peerage_identity::{Behaviour, Config, Event};
+//! use peerage_store::Store;
+//! use peerage_types::Network;
+//! use tokio::sync::mpsc;
+//!
+//! async fn run(mut swarm: Swarm<Behaviour>, mut commands: mpsc::Receiver<Command>) {
+//!     let directory = swarm.behaviour().directory();
+//!     loop {
+//!         tokio::select! {
+//!             command = commands.recv() => match command {
+//!                 Some(Command::Users(command)) => directory.on_command(command),
+//!                 Some(_) => {}
+//!                 None => return,
+//!             },
+//!             event = swarm.select_next_some() => match event {
+//!                 // Or, once identify has told what the peer speaks, only then.
+//!                 SwarmEvent::ConnectionEstablished { peer_id, .. } => {
+//!                     swarm.behaviour_mut().on_identified(peer_id, true);
+//!                 }
+//!                 // Without a DHT nobody else can be asked.
+//!                 SwarmEvent::Behaviour(Event::NeedRecord { user, .. }) => {
+//!                     swarm.behaviour_mut().on_record(user, None);
+//!                 }
+//!                 _ => {}
+//!             },
+//!         }
+//!     }
+//! }
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let swarm = SwarmBuilder::with_new_identity()
+//!     .with_tokio()
+//!     .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)?
+//!     .with_behaviour(|key| {
+//!         let config = Config::new(Network::new("my-net")?, key.public().to_peer_id());
+//!         // With a store on disk who is known outlives the process.
+//!         Ok(Behaviour::new(config, Store::in_memory()))
+//!     })?
+//!     .build();
+//! let (asks, commands) = mpsc::channel(64);
+//! tokio::spawn(run(swarm, commands));
+//!
+//! let users = Node::new(Link::Local(Local::new(asks))).users();
+//! println!("{:?}", users.list(None, Page::default()).await?.items);
+//! # Ok(())
+//! # }
+//! ```
 
 mod behaviour;
 pub mod bounds;
