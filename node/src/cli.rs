@@ -122,7 +122,7 @@ environment variable: see `peerage config show --origin`.")]
 /// Everything that does not become a daemon.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Client {
-    /// Watch three nodes in this process find each other, talk and send a file
+    /// Watch three nodes in this process find each other, talk and send a file, and two users meet
     #[command(
         after_help = "Needs no daemon and no network, and leaves no files; exits 0 if all went well."
     )]

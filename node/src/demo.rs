@@ -1,4 +1,4 @@
-//! `demo`: three nodes in this process find each other, talk and send a file.
+//! `demo`: three nodes in this process find each other, talk and send a file; two users meet.
 
 use std::{future::Future, time::Duration};
 
@@ -19,6 +19,7 @@ use crate::{
 };
 
 mod file;
+mod users;
 
 /// Every step takes well under a second.
 const STEP_TIMEOUT: Duration = Duration::from_secs(20);
@@ -84,6 +85,7 @@ pub(crate) async fn run(out: Output) -> Result<(), Failed> {
     step("a message is sent", send(&mut story, ben, cleo)).await?;
     step("a question is answered", ask(&mut story, ben, cleo)).await?;
     step("a file is sent", file::send(&mut story, ben, cleo)).await?;
+    step("two users meet", users::meet(&mut story, ben, cleo)).await?;
     for actor in actors {
         let stop = async {
             actor.running.node.stop().await?;

@@ -89,6 +89,9 @@ fn the_demo_tells_what_happens_and_succeeds() {
         "request",
         "offer",
         "file",
+        "user",
+        "search",
+        "contact",
         "stop",
     ] {
         assert!(steps.iter().any(|line| line["step"] == step), "no {step}: {finished:?}");

@@ -250,6 +250,26 @@ fn a_token_that_no_longer_counts_is_forgotten_with_advice() {
 }
 
 #[test]
+fn a_session_that_expires_is_told_from_one_that_never_was() {
+    let sandbox = Sandbox::new();
+    let _daemon = sandbox.up(&["--session-max-s", "1"]);
+    let ada = create(&sandbox, "ada");
+    let start = std::time::Instant::now();
+    let expired = loop {
+        let finished = sandbox.run(&["user", "sessions", "--json"]);
+        if finished.code != Some(0) {
+            break finished;
+        }
+        assert!(start.elapsed().as_secs() < 60, "it does not expire");
+    };
+    assert_eq!((expired.code, expired.error_code().as_str()), (Some(1), "session_expired"));
+    assert_eq!(expired.json()["error"]["user"], ada.as_str());
+    assert!(expired.stderr.contains("peerage user login"), "{expired:?}");
+    assert!(!token_file(&sandbox, &ada).exists());
+    assert_eq!(failure(&sandbox, &["user", "sessions"]), failed("not_logged_in"));
+}
+
+#[test]
 fn a_profile_changes_field_by_field() {
     let sandbox = Sandbox::new();
     let _daemon = sandbox.up(&[]);

@@ -93,24 +93,38 @@ fn a_write_at_another_revision_is_a_conflict() {
 }
 
 #[test]
-fn changes_are_followed_until_an_entry_expires_and_the_session_ends() {
+fn changes_are_followed_until_the_session_ends() {
     let sandbox = Sandbox::new();
     let _daemon = sandbox.up(&[]);
     create(&sandbox, "ada");
     let watch = sandbox.spawn(&["storage", "watch", NOTES, "a", "--json"]);
     watch.message("watching");
     sandbox.json(&["storage", "put", NOTES, "b", "elsewhere"]);
-    sandbox.json(&["storage", "put", NOTES, "a", "soon gone", "--ttl", "1"]);
+    sandbox.json(&["storage", "put", NOTES, "a", "x"]);
+    sandbox.json(&["storage", "del", NOTES, "a"]);
     let put: Value = serde_json::from_str(&watch.line()).unwrap();
     assert_eq!((&put["event"], &put["key"]), (&"put".into(), &"a".into()));
-    assert!(put["expires_ms"].as_u64() > put["updated_ms"].as_u64());
     let gone: Value = serde_json::from_str(&watch.line()).unwrap();
     assert_eq!((&gone["event"], &gone["key"]), (&"deleted".into(), &"a".into()));
-    assert_eq!(failure(&sandbox, &["storage", "get", NOTES, "a"]), failed("not_found"));
     sandbox.json(&["user", "logout"]);
     let (status, lines, messages) = watch.end();
     assert_eq!(status.code(), Some(1), "{lines:?} {messages:?}");
     assert!(messages.iter().any(|line| line.contains("peerage user login")), "{messages:?}");
+}
+
+#[test]
+fn an_entry_with_a_time_to_live_is_gone_after_it() {
+    let sandbox = Sandbox::new();
+    let _daemon = sandbox.up(&[]);
+    create(&sandbox, "ada");
+    sandbox.json(&["storage", "put", NOTES, "day", "x", "--ttl", "1d"]);
+    let day = sandbox.json(&["storage", "get", NOTES, "day"]);
+    let [written, expires] = ["updated_ms", "expires_ms"].map(|name| day[name].as_u64().unwrap());
+    assert_eq!(expires - written, 86_400_000);
+    sandbox.json(&["storage", "put", NOTES, "soon", "x", "--ttl", "1"]);
+    let keys = |listed: &Value| listed.as_array().unwrap().len();
+    sandbox.until(&["storage", "ls", NOTES], |listed| keys(listed) == 1);
+    assert_eq!(failure(&sandbox, &["storage", "get", NOTES, "soon"]), failed("not_found"));
 }
 
 #[test]
