@@ -145,7 +145,11 @@ impl Desk<'_> {
             None => vec![],
         };
         candidates.extend(self.known(name, acting).await?);
-        one(named, candidates, "as far as is known here; ask for the user id, which works in any case")
+        one(
+            named,
+            candidates,
+            "as far as is known here; ask for the user id, which works in any case",
+        )
     }
 
     /// Known users of that handle, but none whose key no longer counts.
