@@ -123,7 +123,7 @@ impl Accounts {
     #[must_use]
     pub fn is_blocked(&self, user: &UserId, other: &UserId) -> bool {
         let open = self.0.lock().accounts.get(user).and_then(|account| account.open.clone());
-        open.is_some_and(|open| open.book().blocked().contains(other))
+        open.is_some_and(|open| open.book().is_blocked(other))
     }
 
     /// Ends all sessions and takes their presences back; later commands find that the node has

@@ -94,6 +94,11 @@ impl Book {
         self.entries.contains_key(contact)
     }
 
+    /// Whether the user has blocked somebody.
+    pub(crate) fn is_blocked(&self, other: &UserId) -> bool {
+        self.entries.get(other).is_some_and(|entry| entry.row.blocked)
+    }
+
     /// Whom the user has blocked.
     pub(crate) fn blocked(&self) -> HashSet<UserId> {
         let blocked = self.entries.values().filter(|entry| entry.row.blocked);

@@ -60,8 +60,4 @@ impl Book {
             && Some(*other) != row.moved_from
             && self.outside.fate(other).is_none()
     }
-
-    fn is_blocked(&self, user: &UserId) -> bool {
-        self.entries.get(user).is_some_and(|entry| entry.row.blocked)
-    }
 }
