@@ -94,7 +94,8 @@ impl Accounts {
     /// Applies changes, all or none.
     pub fn apply(&self, changes: Vec<AccountChange>) -> Pending {
         self.store.write(changes.iter().map(size).sum(), move |txn| {
-            changes.iter().try_for_each(|change| apply(txn, change))
+            let mut tables = Tables { txn, accounts: None, sealed: None };
+            changes.iter().try_for_each(|change| tables.apply(change))
         })
     }
 
@@ -110,11 +111,13 @@ impl Accounts {
     ) -> Result<Vec<(SealedKey, Bytes)>, StoreError> {
         self.store.read_blocking(move |txn| {
             let all = tables::sealed_range(account.0, Some((kind.byte(), place)));
-            scan(txn, &all, |key| SealedKey { account, kind, place, name: tail(key) })
+            let key_of = |key: &[u8]| SealedKey { account, kind, place, name: tail(key) };
+            Ok(scan(txn, &all, usize::MAX, key_of)?.unwrap_or_default())
         })
     }
 
-    /// All sealed rows of one kind of an account, on this thread: for exports.
+    /// All sealed rows of one kind of an account, on this thread: for exports. Nothing if their
+    /// keys, 49 bytes each, and values are more than `max_bytes`; no more than that is read.
     ///
     /// # Errors
     /// As [`Accounts::load_blocking`].
@@ -122,11 +125,12 @@ impl Accounts {
         &self,
         account: AccountId,
         kind: SealedKind,
-    ) -> Result<Vec<(SealedKey, Bytes)>, StoreError> {
+        max_bytes: usize,
+    ) -> Result<Option<Vec<(SealedKey, Bytes)>>, StoreError> {
         self.store.read_blocking(move |txn| {
             let first = tables::sealed_key(account.0, kind.byte(), [0; 16], [0; 16]);
             let last = tables::sealed_key(account.0, kind.byte(), [0xff; 16], [0xff; 16]);
-            scan(txn, &(first, last), |key| {
+            scan(txn, &(first, last), max_bytes, |key| {
                 let mut place = [0; 16];
                 place.copy_from_slice(&key[17..33]);
                 SealedKey { account, kind, place, name: tail(key) }
@@ -164,41 +168,63 @@ fn size(change: &AccountChange) -> usize {
     }
 }
 
-fn apply(txn: &WriteTransaction, change: &AccountChange) -> Result<(), StoreError> {
-    match change {
-        AccountChange::Account(id, row) => {
-            set(txn, tables::ACCOUNTS, &tables::account_key(id.0), row.as_deref())
+type Rows<'t> = redb::Table<'t, &'static [u8], &'static [u8]>;
+
+/// The tables that changes write, each opened when it is first needed: opening takes as long as
+/// some writes, and one call may bring a thousand.
+struct Tables<'t> {
+    txn: &'t WriteTransaction,
+    accounts: Option<Rows<'t>>,
+    sealed: Option<Rows<'t>>,
+}
+
+impl<'t> Tables<'t> {
+    fn accounts(&mut self) -> Result<&mut Rows<'t>, StoreError> {
+        opened(self.txn, &mut self.accounts, tables::ACCOUNTS)
+    }
+
+    fn sealed(&mut self) -> Result<&mut Rows<'t>, StoreError> {
+        opened(self.txn, &mut self.sealed, tables::SEALED)
+    }
+
+    fn apply(&mut self, change: &AccountChange) -> Result<(), StoreError> {
+        match change {
+            AccountChange::Account(id, row) => {
+                set(self.accounts()?, &tables::account_key(id.0), row.as_deref())
+            }
+            AccountChange::Service(name, row) => {
+                set(self.accounts()?, &tables::service_key(name), row.as_deref())
+            }
+            AccountChange::Sealed(key, row) => set(self.sealed()?, &key.to_bytes(), row.as_deref()),
+            AccountChange::Forget(id) => self.forget(*id),
         }
-        AccountChange::Service(name, row) => {
-            set(txn, tables::ACCOUNTS, &tables::service_key(name), row.as_deref())
-        }
-        AccountChange::Sealed(key, row) => {
-            set(txn, tables::SEALED, &key.to_bytes(), row.as_deref())
-        }
-        AccountChange::Forget(id) => forget(txn, *id),
+    }
+
+    fn forget(&mut self, id: AccountId) -> Result<(), StoreError> {
+        set(self.accounts()?, &tables::account_key(id.0), None)?;
+        let (first, last) = tables::sealed_range(id.0, None);
+        let all = &first[..]..=&last[..];
+        self.sealed()?.retain_in::<&[u8], _>(all, |_, _| false).map_err(StoreError::from)
     }
 }
 
-fn set(
-    txn: &WriteTransaction,
+fn opened<'a, 't>(
+    txn: &'t WriteTransaction,
+    slot: &'a mut Option<Rows<'t>>,
     table: tables::Table,
-    key: &[u8],
-    row: Option<&[u8]>,
-) -> Result<(), StoreError> {
-    let mut table = txn.open_table(table)?;
+) -> Result<&'a mut Rows<'t>, StoreError> {
+    match slot {
+        Some(rows) => Ok(rows),
+        None => Ok(slot.insert(txn.open_table(table)?)),
+    }
+}
+
+fn set(rows: &mut Rows<'_>, key: &[u8], row: Option<&[u8]>) -> Result<(), StoreError> {
     match row {
-        Some(row) => _ = table.insert(key, row)?,
-        None => _ = table.remove(key)?,
+        Some(row) => _ = rows.insert(key, row)?,
+        None => _ = rows.remove(key)?,
     }
     Ok(())
-}
-
-fn forget(txn: &WriteTransaction, id: AccountId) -> Result<(), StoreError> {
-    txn.open_table(tables::ACCOUNTS)?.remove(&tables::account_key(id.0)[..])?;
-    let (first, last) = tables::sealed_range(id.0, None);
-    txn.open_table(tables::SEALED)?
-        .retain_in::<&[u8], _>(&first[..]..=&last[..], |_, _| false)
-        .map_err(StoreError::from)
 }
 
 fn load(txn: &ReadTransaction) -> Result<AccountsSnapshot, StoreError> {
@@ -221,17 +247,22 @@ fn load(txn: &ReadTransaction) -> Result<AccountsSnapshot, StoreError> {
 fn scan(
     txn: &ReadTransaction,
     (first, last): &([u8; 49], [u8; 49]),
+    max_bytes: usize,
     key_of: impl Fn(&[u8]) -> SealedKey,
-) -> Result<Vec<(SealedKey, Bytes)>, StoreError> {
+) -> Result<Option<Vec<(SealedKey, Bytes)>>, StoreError> {
     let table = txn.open_table(tables::SEALED)?;
-    let mut rows = Vec::new();
+    let (mut rows, mut bytes) = (Vec::new(), 0_usize);
     for row in ReadableTable::range::<&[u8]>(&table, &first[..]..=&last[..])? {
         let (key, value) = row?;
+        bytes = bytes.saturating_add(key.value().len() + value.value().len());
+        if bytes > max_bytes {
+            return Ok(None);
+        }
         if key.value().len() == first.len() {
             rows.push((key_of(key.value()), Bytes::copy_from_slice(value.value())));
         }
     }
-    Ok(rows)
+    Ok(Some(rows))
 }
 
 fn tail(key: &[u8]) -> [u8; 16] {

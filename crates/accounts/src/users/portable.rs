@@ -7,7 +7,7 @@ use peerage_api::{
     LinkError,
     users::{AuthError, Export, Import, LocalUser, UsersError},
 };
-use peerage_store::{AccountChange, AccountId, SealedKey, SealedKind, Store, StoreError};
+use peerage_store::{AccountChange, AccountId, SealedKey, SealedKind, Store};
 use peerage_types::{Payload, UnixMillis};
 
 use super::password::Unlocked;
@@ -41,16 +41,22 @@ pub(super) async fn export(inner: Arc<Inner>, request: Export) -> Result<Payload
 
 /// Everything that an account has sealed, if it fits an archive. Blocks.
 fn sealed_rows(store: &Store, id: AccountId) -> Result<Vec<(SealedKey, Bytes)>, UsersError> {
-    let accounts = store.accounts();
-    let failed = |error: StoreError| UsersError::Store { reason: error.to_string() };
-    let mut rows = accounts.sealed_kind_blocking(id, SealedKind::Contact).map_err(failed)?;
-    rows.extend(accounts.sealed_kind_blocking(id, SealedKind::Storage).map_err(failed)?);
-    let bytes: usize = rows.iter().map(|(_, row)| ROW_OVERHEAD + row.len()).sum();
-    if bytes > MAX_ROWS_BYTES {
-        let what = "bytes of contacts and storage for one archive".into();
-        return Err(UsersError::TooMany { what, max: MAX_ROWS_BYTES as u64 });
+    let (mut all, mut left) = (Vec::new(), MAX_ROWS_BYTES);
+    for kind in [SealedKind::Contact, SealedKind::Storage] {
+        let rows = store.accounts().sealed_kind_blocking(id, kind, left);
+        let rows = rows.map_err(|error| UsersError::Store { reason: error.to_string() })?;
+        let rows = rows.ok_or_else(too_large)?;
+        // A row takes more in an archive than in the store, which has counted it already.
+        let bytes: usize = rows.iter().map(|(_, row)| ROW_OVERHEAD + row.len()).sum();
+        left = left.checked_sub(bytes).ok_or_else(too_large)?;
+        all.extend(rows);
     }
-    Ok(rows)
+    Ok(all)
+}
+
+fn too_large() -> UsersError {
+    let what = "bytes of contacts and storage for one archive".into();
+    UsersError::TooMany { what, max: MAX_ROWS_BYTES as u64 }
 }
 
 pub(super) async fn import(inner: Arc<Inner>, request: Import) -> Result<LocalUser, UsersError> {

@@ -150,8 +150,11 @@ fn assert_has_accounts(store: &Store) {
     let sealed = vec![(SEALED, Bytes::from_static(b"sealed"))];
     let accounts = store.accounts();
     assert_eq!(accounts.sealed_blocking(ACCOUNT, SEALED.kind, SEALED.place).unwrap(), sealed);
-    assert_eq!(accounts.sealed_kind_blocking(ACCOUNT, SEALED.kind).unwrap(), sealed);
-    assert_eq!(accounts.sealed_kind_blocking(ACCOUNT, SealedKind::Contact).unwrap(), []);
+    let bytes = SEALED.to_bytes().len() + b"sealed".len();
+    let of_kind = |kind, max| accounts.sealed_kind_blocking(ACCOUNT, kind, max).unwrap();
+    assert_eq!(of_kind(SEALED.kind, bytes), Some(sealed));
+    assert_eq!(of_kind(SEALED.kind, bytes - 1), None, "more than was asked for");
+    assert_eq!(of_kind(SealedKind::Contact, 0), Some(Vec::new()));
     assert_eq!(accounts.get_blocking(&SEALED).unwrap().as_deref(), Some(&b"sealed"[..]));
     let known = vec![([5; 32], Bytes::from_static(b"known"))];
     assert_eq!(store.known().load_blocking().unwrap(), known);
