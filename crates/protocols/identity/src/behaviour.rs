@@ -296,7 +296,8 @@ impl Behaviour {
         outbox.lookups.expire(now);
         let puts = std::mem::take(&mut outbox.puts);
         self.events.extend(outbox.learned.drain(..).map(Event::Learned));
-        let needs = std::iter::from_fn(|| outbox.lookups.next());
+        let is_loaded = directory.is_loaded();
+        let needs = std::iter::from_fn(|| outbox.lookups.next().filter(|_| is_loaded));
         let needs = needs.map(|user| Event::NeedRecord { user, key: kad_key(&user) });
         self.events.extend(needs);
         self.events

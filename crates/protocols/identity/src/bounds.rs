@@ -66,7 +66,9 @@ pub const FLUSH_DELAY: Duration = Duration::from_secs(1);
 pub const MAX_FLUSH_ROWS: usize = 256;
 /// Rows verified between two looks at the clock of the runtime when the store is loaded.
 pub const LOAD_CHUNK: usize = 256;
-/// Users that a search or a list looks at before others may write: below a millisecond.
+/// Users that a list looks at before others may write: below a millisecond.
 pub const SCAN_CHUNK: usize = 4096;
+/// Shelves of 64 KiB of text that a search looks through before others may write: a millisecond.
+pub const SCAN_SHELVES: usize = 16;
 
 const _: () = assert!(MAX_GOSSIP_BYTES <= MAX_BATCH_BYTES);

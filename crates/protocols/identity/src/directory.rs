@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) waker: AtomicWaker,
     /// Searches at once.
     searches: Semaphore,
+    /// What a former run has stored is there: until then nobody counts as unknown.
+    loaded: AtomicBool,
     accepted: AtomicU64,
     rejected: AtomicU64,
 }
@@ -105,6 +107,7 @@ impl Directory {
             saving: tokio::sync::Mutex::new(()),
             waker: AtomicWaker::new(),
             searches: Semaphore::new(MAX_SEARCHES),
+            loaded: AtomicBool::new(false),
             accepted: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
         }))
@@ -162,6 +165,15 @@ impl Directory {
             self.count_rejected();
         }
         Ok((user, outcome))
+    }
+
+    pub(crate) fn on_loaded(&self) {
+        self.0.loaded.store(true, Release);
+        self.0.waker.wake();
+    }
+
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.0.loaded.load(Acquire)
     }
 
     pub(crate) fn count_rejected(&self) {

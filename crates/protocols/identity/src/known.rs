@@ -4,6 +4,7 @@ mod compare;
 mod evict;
 mod row;
 mod scan;
+mod shelves;
 mod tellers;
 #[cfg(test)]
 mod tests;
@@ -25,7 +26,9 @@ pub(crate) use scan::Top;
 use crate::bounds::{MAX_KNOWN, MAX_KNOWN_BYTES, MAX_NAMED};
 
 use row::Row;
+use shelves::Shelves;
 use tellers::Tellers;
+use text::Haystack;
 
 /// Who tells something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +87,7 @@ pub struct Known {
     /// By the hash of the handle's normal form.
     handles: BTreeSet<(u64, UserId)>,
     hasher: RandomState,
+    shelves: Shelves,
     tellers: Tellers,
     pins: HashMap<UserId, u32>,
     /// When something expires.
@@ -104,6 +108,7 @@ impl Known {
             own: BTreeSet::new(),
             handles: BTreeSet::new(),
             hasher: RandomState::new(),
+            shelves: Shelves::default(),
             tellers: Tellers::default(),
             pins: HashMap::new(),
             deadlines: BTreeSet::new(),
@@ -157,6 +162,11 @@ impl Known {
         let before = outcome.changed;
         if let Some(profile) = bundle.profile.as_ref().filter(|_| !before) {
             let taken = take_profile(&mut row, profile, now);
+            if taken.is_ok() {
+                let hay = Haystack::new(profile);
+                let place = self.shelves.replace(user, row.text.0, &hay);
+                self.index(user, &mut row, place, &hay);
+            }
             outcome.took(taken, || Event::Changed { user, seq: profile.seq });
         }
         if let Some(succession) = bundle.succession.as_ref().filter(|s| s.user == user) {
@@ -193,10 +203,13 @@ impl Known {
         // Nothing else can be checked without a profile.
         let profile = bundle.profile.as_ref().ok_or(RecordError::Stale)?;
         profile.check_time(now)?;
-        let mut row = Row::new(profile);
+        let (mut row, hay) = (Row::new(profile), Haystack::new(profile));
+        row.text.1 = hay.text.len();
         if !self.make_room(source, 1, row.bytes(), None, &mut outcome.evicted) {
             return Err(RecordError::Stale);
         }
+        let place = self.shelves.add(user, &hay);
+        self.index(user, &mut row, place, &hay);
         row.teller = self.teller(source);
         if row.teller.is_none() {
             self.own.insert(user);
@@ -292,8 +305,8 @@ impl Known {
         let hash = self.hasher.hash_one(&*normal);
         let range = (hash, UserId([0; 32]))..=(hash, UserId([0xff; 32]));
         let users = self.handles.range(range).map(|(_, user)| *user);
-        let same =
-            |user: &UserId| self.rows.get(user).is_some_and(|r| r.haystack.handle() == normal);
+        let called = |user: &UserId| self.profile(user)?.handle.clone();
+        let same = |user: &UserId| called(user).is_some_and(|h| text::normal(h.as_str()) == normal);
         users.filter(same).take(MAX_NAMED).collect()
     }
 
@@ -301,9 +314,6 @@ impl Known {
     fn take(&mut self, user: UserId) -> Option<Row> {
         let row = self.rows.remove(&user)?;
         self.bytes -= row.bytes();
-        if let Some(handle) = self.handle_key(&row) {
-            self.handles.remove(&(handle, user));
-        }
         if let Some(due) = row.due {
             self.deadlines.remove(&(due, user));
         }
@@ -318,9 +328,6 @@ impl Known {
     fn put(&mut self, user: UserId, mut row: Row, now: UnixMillis) {
         row.due = row.next_due(now);
         self.bytes += row.bytes();
-        if let Some(handle) = self.handle_key(&row) {
-            self.handles.insert((handle, user));
-        }
         if let Some(due) = row.due {
             self.deadlines.insert((due, user));
         }
@@ -331,9 +338,12 @@ impl Known {
         self.rows.insert(user, row);
     }
 
-    fn handle_key(&self, row: &Row) -> Option<u64> {
-        let handle = row.haystack.handle();
-        (!handle.is_empty()).then(|| self.hasher.hash_one(handle))
+    /// Notes where the text of a row is, which is taken out, and finds it by its handle.
+    fn index(&mut self, user: UserId, row: &mut Row, place: shelves::Place, hay: &Haystack) {
+        row.handle.into_iter().for_each(|old| _ = self.handles.remove(&(old, user)));
+        row.handle = hay.handle().map(|handle| self.hasher.hash_one(handle));
+        row.handle.into_iter().for_each(|new| _ = self.handles.insert((new, user)));
+        row.text = (place, hay.text.len());
     }
 }
 

@@ -26,6 +26,7 @@ pub(crate) async fn keep(directory: Directory) {
     if let Err(error) = load(&directory).await {
         tracing::warn!(%error, "what is known of users cannot be read; it is learned again");
     }
+    directory.on_loaded();
     loop {
         directory.0.save.notified().await;
         let deadline = Instant::now() + FLUSH_DELAY;

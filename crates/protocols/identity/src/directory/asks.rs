@@ -135,9 +135,9 @@ impl Directory {
     }
 
     fn find(&self, query: &Query, exclude: &HashSet<UserId>, mut top: Top) -> Paged<User> {
-        let mut after = self.read().scan(query, exclude, None, &mut top);
-        while after.is_some() {
-            after = self.read().scan(query, exclude, after, &mut top);
+        let mut next = Some(0);
+        while let Some(from) = next {
+            next = self.read().scan(query, exclude, from, &mut top);
         }
         let (places, next) = top.finish();
         let items = places.iter().filter_map(|(_, user)| self.get(user)).collect();

@@ -96,6 +96,8 @@ impl Known {
 
     fn remove(&mut self, user: UserId) {
         if let Some(row) = self.take(user) {
+            self.shelves.remove(user, row.text.0);
+            row.handle.into_iter().for_each(|handle| _ = self.handles.remove(&(handle, user)));
             self.own.remove(&user);
             row.teller.into_iter().for_each(|teller| self.tellers.dismiss(teller));
         }

@@ -7,9 +7,9 @@ use peerage_wire::identity::{
     frames::Entry,
 };
 
-use super::{tellers::Teller, text::Haystack};
+use super::{shelves::Place, tellers::Teller};
 
-/// What is kept of one user: signed bytes, the text that is searched, and little else.
+/// What is kept of one user: signed bytes and little else.
 #[derive(Debug)]
 pub(crate) struct Row {
     profile: Kept<Profile>,
@@ -19,7 +19,10 @@ pub(crate) struct Row {
     succession: Option<Box<Kept<Succession>>>,
     /// Newest first.
     presences: Vec<Signed<Presence>>,
-    pub(crate) haystack: Haystack,
+    /// Where the text is that is searched, and its length.
+    pub(crate) text: (Place, usize),
+    /// A hash of the handle's normal form.
+    pub(crate) handle: Option<u64>,
     pub(crate) last_seen: Option<UnixMillis>,
     /// Who told it; `None` of users of this node.
     pub(crate) teller: Option<Teller>,
@@ -38,7 +41,8 @@ impl Row {
             recovery: profile.recovery,
             succession: None,
             presences: Vec::new(),
-            haystack: Haystack::new(profile),
+            text: (0, 0),
+            handle: None,
             last_seen: None,
             teller: None,
             touched: 0,
@@ -55,7 +59,6 @@ impl Row {
     pub(crate) fn set_profile(&mut self, profile: &Signed<Profile>) {
         self.profile = profile.keep();
         (self.hash, self.seq) = (hash(profile), profile.seq);
-        self.haystack = Haystack::new(profile);
     }
 
     pub(crate) fn profile(&self) -> Signed<Profile> {
@@ -139,7 +142,7 @@ impl Row {
     pub(crate) fn bytes(&self) -> usize {
         let presences: usize = self.presences.iter().map(|presence| presence.bytes().len()).sum();
         let succession = self.succession.as_ref().map_or(0, |s| s.bytes().len());
-        self.profile.bytes().len() + succession + presences + self.haystack.len()
+        self.profile.bytes().len() + succession + presences + self.text.1
     }
 
     pub(crate) fn entry(&self, user: UserId) -> Entry {

@@ -11,7 +11,7 @@ use super::{
     Known,
     text::{Place, Query},
 };
-use crate::bounds::SCAN_CHUNK;
+use crate::bounds::SCAN_SHELVES;
 
 /// The best of what was found, as many as asked for and one more.
 #[derive(Debug)]
@@ -43,6 +43,9 @@ impl Top {
     /// They in their order, and the last of them when there are more.
     pub(crate) fn finish(self) -> (Vec<Place>, Option<Place>) {
         let mut places = self.best.into_sorted_vec();
+        // A text that was moved while it was searched may have been found twice.
+        let mut seen = HashSet::new();
+        places.retain(|(_, user)| seen.insert(*user));
         let more = places.len() > self.limit;
         places.truncate(self.limit);
         let next = places.last().copied().filter(|_| more);
@@ -51,27 +54,23 @@ impl Top {
 }
 
 impl Known {
-    /// Looks at [`SCAN_CHUNK`] users behind `after`; returns the last of them unless it was the
-    /// last of all.
+    /// Looks through [`SCAN_SHELVES`] shelves from one on; returns the next unless there is none.
     pub(crate) fn scan(
         &self,
         query: &Query,
         exclude: &HashSet<UserId>,
-        after: Option<UserId>,
+        from: usize,
         top: &mut Top,
-    ) -> Option<UserId> {
-        let mut last = None;
-        let mut seen = 0;
-        for (user, row) in self.rows.range((behind(after), Bound::Unbounded)).take(SCAN_CHUNK) {
-            if let Some(rank) = query.rank(&row.haystack)
-                && !exclude.contains(user)
-            {
-                top.add((rank, *user));
-            }
-            last = Some(*user);
-            seen += 1;
+    ) -> Option<usize> {
+        let (shelves, next) = self.shelves.part(from, SCAN_SHELVES);
+        for shelf in shelves {
+            query.search(shelf, |rank, user| {
+                if !exclude.contains(&user) {
+                    top.add((rank, user));
+                }
+            });
         }
-        last.filter(|_| seen == SCAN_CHUNK)
+        next
     }
 
     /// Users behind `after`, by id.

@@ -100,7 +100,22 @@ fn check(known: &Known) {
     assert!(known.own().eq(own));
     let due = known.rows.values().filter(|row| row.due.is_some()).count();
     assert_eq!(known.deadlines.len(), due);
-    let named = known.rows.values().filter(|row| !row.haystack.handle().is_empty()).count();
+    let mut named = 0;
+    let mut texts = BTreeMap::new();
+    let (shelves, _) = known.shelves.part(0, usize::MAX >> 1);
+    for (shelf, span) in
+        shelves.iter().flat_map(|shelf| shelf.spans().iter().map(move |s| (shelf, s)))
+    {
+        let text = &shelf.text()[span.start()..span.end()];
+        assert_eq!(texts.insert(span.user, text.to_vec()), None, "twice");
+    }
+    assert_eq!(texts.len(), known.rows.len());
+    for (user, row) in &known.rows {
+        let hay = Haystack::new(&row.profile());
+        assert_eq!(texts[user], hay.text.as_bytes());
+        assert_eq!(row.text.1, hay.text.len());
+        named += usize::from(hay.handle().is_some());
+    }
     assert_eq!(known.handles.len(), named);
 }
 
@@ -390,7 +405,7 @@ proptest::proptest! {
 fn find(known: &Known, text: &str, attribute: Attribute, matching: Matching) -> Vec<u32> {
     let query = Query::new(text, attribute, matching).unwrap();
     let mut top = Top::new(1000, None);
-    assert_eq!(known.scan(&query, &HashSet::new(), None, &mut top), None);
+    assert_eq!(known.scan(&query, &HashSet::new(), 0, &mut top), None);
     let number = |user| (0..20).find(|number| Person::new(*number).user() == user).unwrap();
     top.finish().0.into_iter().map(|(_, user)| number(user)).collect()
 }
@@ -457,7 +472,7 @@ fn pages_are_full_and_what_becomes_known_between_two_neither_repeats_nor_hides_o
     let (mut after, mut found) = (None, Vec::new());
     loop {
         let mut top = Top::new(20, after);
-        known.scan(&query, &blocked, None, &mut top);
+        known.scan(&query, &blocked, 0, &mut top);
         let (places, next) = top.finish();
         found.extend(places.iter().map(|(_, user)| *user));
         match next {

@@ -1,23 +1,40 @@
-//! What the search looks at.
+//! What the search looks at, and how it ranks.
 
 use icu_normalizer::ComposingNormalizerBorrowed;
+use memchr::{memchr, memmem::Finder};
 use peerage_api::users::{Attribute, MAX_QUERY_BYTES, Matching, UsersError};
 use peerage_types::UserId;
 use peerage_wire::identity::Profile;
 
+use super::shelves::{Shelf, Span};
 use crate::bounds::MAX_HAYSTACK_BYTES;
 
-/// Between entries of a field, which have no control characters but line ends and tabs.
-const SEPARATOR: char = '\u{1f}';
+/// Behind every entry of a field; no text has it.
+const SEPARATOR: u8 = 0x1f;
+
+/// Fields of a text.
+pub(crate) const FIELDS: usize = 5;
+
+/// How well a user matches; less is better.
+pub(crate) type Rank = u8;
+
+/// Fields in the order of the text, with the ranks of an exact match, of a beginning and of a part.
+/// No rank of a field is better than the best of the field before.
+const RANKS: [(Attribute, [Rank; 3]); FIELDS] = [
+    (Attribute::Handle, [0, 1, 4]),
+    (Attribute::Name, [2, 3, 5]),
+    (Attribute::Service, [6, 7, 8]),
+    (Attribute::Bio, [9, 10, 11]),
+    (Attribute::Id, [12, 13, 14]),
+];
 
 /// Texts of a user in their normal form: NFKC, lower case.
-///
-/// One string: id, handle, name, services, bio, with a separator behind every entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Haystack {
-    text: Box<str>,
-    /// Where handle, name, services and bio begin.
-    starts: [u16; 4],
+    /// Handle, name, services, bio and id, with [`SEPARATOR`] behind every entry.
+    pub(crate) text: String,
+    /// Where each field ends.
+    pub(crate) ends: [u16; FIELDS],
 }
 
 /// The form in which texts are compared.
@@ -32,72 +49,47 @@ pub(crate) fn normal(text: &str) -> String {
 
 impl Haystack {
     pub(crate) fn new(profile: &Profile) -> Self {
+        let id = profile.user.to_string();
         let mut text = String::new();
-        let mut add = |entry: &str| {
-            let entry = normal(entry);
-            if text.len() + entry.len() < MAX_HAYSTACK_BYTES {
-                text.push_str(&entry);
-                text.push(SEPARATOR);
+        let mut add = |entries: &mut dyn Iterator<Item = &str>| {
+            for entry in entries {
+                let entry = normal(entry);
+                // The id, which comes last, always fits.
+                if text.len() + entry.len() + id.len() + 2 <= MAX_HAYSTACK_BYTES {
+                    text.push_str(&entry);
+                    text.push(char::from(SEPARATOR));
+                }
             }
-            // Fits: MAX_HAYSTACK_BYTES is below 64 KiB.
-            u16::try_from(text.len()).unwrap_or(u16::MAX)
+            u16::try_from(text.len()).expect("MAX_HAYSTACK_BYTES is below 64 KiB")
         };
-        let handle = add(&profile.user.to_string());
-        let name = profile.handle.as_ref().map_or(handle, |handle| add(handle.as_str()));
-        let services = profile.display_name.as_ref().map_or(name, |name| add(name));
-        let names = profile.services.iter();
-        let bio = names.fold(services, |_, service| add(service.as_str()));
-        for (topic, about) in &profile.bio {
-            add(topic);
-            add(about);
-        }
-        Self { text: text.into(), starts: [handle, name, services, bio] }
+        let handle = add(&mut profile.handle.iter().map(|handle| handle.as_str()));
+        let name = add(&mut profile.display_name.iter().map(String::as_str));
+        let services = add(&mut profile.services.iter().map(|service| service.as_str()));
+        let bio = profile.bio.iter();
+        let bio = add(&mut bio.flat_map(|(topic, about)| [topic.as_str(), about.as_str()]));
+        let id = {
+            text.push_str(&id);
+            text.push(char::from(SEPARATOR));
+            u16::try_from(text.len()).expect("MAX_HAYSTACK_BYTES is below 64 KiB")
+        };
+        Self { text, ends: [handle, name, services, bio, id] }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.text.len()
-    }
-
-    fn field(&self, attribute: Attribute) -> &str {
-        let [handle, name, services, bio] = self.starts.map(usize::from);
-        match attribute {
-            Attribute::Any => &self.text,
-            Attribute::Id => &self.text[..handle],
-            Attribute::Handle => &self.text[handle..name],
-            Attribute::Name => &self.text[name..services],
-            Attribute::Service => &self.text[services..bio],
-            Attribute::Bio => &self.text[bio..],
-        }
-    }
-
-    /// The handle in its normal form; empty without one.
-    pub(crate) fn handle(&self) -> &str {
-        self.field(Attribute::Handle).trim_end_matches(SEPARATOR)
+    /// The handle in its normal form, if there is one.
+    pub(crate) fn handle(&self) -> Option<&str> {
+        self.text[..usize::from(self.ends[0])].strip_suffix(char::from(SEPARATOR))
     }
 }
 
 /// A search, ready to be compared with many.
 #[derive(Debug)]
 pub(crate) struct Query {
-    needle: String,
-    finder: memchr::memmem::Finder<'static>,
-    attribute: Attribute,
+    needle: Vec<u8>,
+    finder: Finder<'static>,
     matching: Matching,
-    /// Whether it is the beginning of few ids.
-    is_id: bool,
+    /// The first and the last field that is looked at.
+    fields: (usize, usize),
 }
-
-/// How well a user matches; less is better.
-pub(crate) type Rank = u8;
-
-/// Fields with the ranks of an exact match, of a beginning and of a part.
-const RANKS: [(Attribute, [Rank; 3]); 5] = [
-    (Attribute::Handle, [0, 1, 4]),
-    (Attribute::Name, [2, 3, 5]),
-    (Attribute::Service, [6, 7, 8]),
-    (Attribute::Bio, [9, 10, 11]),
-    (Attribute::Id, [12, 13, 14]),
-];
 
 /// Letters of an id, `user1` included, with which it is found among everything else.
 const MIN_ID: usize = 9;
@@ -109,46 +101,67 @@ impl Query {
         matching: Matching,
     ) -> Result<Self, UsersError> {
         let bad = |reason: String| UsersError::BadField { field: "text".into(), reason };
-        let needle = normal(text.trim());
-        match needle.len() {
-            _ if text.len() > MAX_QUERY_BYTES => {
-                return Err(bad(format!(
-                    "has {} bytes; the most is {MAX_QUERY_BYTES}",
-                    text.len()
-                )));
+        if text.len() > MAX_QUERY_BYTES {
+            return Err(bad(format!("has {} bytes; the most is {MAX_QUERY_BYTES}", text.len())));
+        }
+        let needle = normal(text.trim()).into_bytes();
+        match needle.is_empty() {
+            true => return Err(bad("is empty".into())),
+            _ if needle.contains(&SEPARATOR) => return Err(bad("has control characters".into())),
+            false => {}
+        }
+        // By chance some id has any few letters in it, and all have the first ones.
+        let is_id = needle.starts_with(b"user1") && needle.len() >= MIN_ID;
+        let fields = match RANKS.iter().position(|(field, _)| *field == attribute) {
+            Some(field) => (field, field),
+            None if is_id => (0, FIELDS - 1),
+            None => (0, FIELDS - 2),
+        };
+        let finder = Finder::new(&needle).into_owned();
+        Ok(Self { needle, finder, matching, fields })
+    }
+
+    /// Tells of each user on a shelf that matches, and how well.
+    pub(crate) fn search(&self, shelf: &Shelf, mut found: impl FnMut(Rank, UserId)) {
+        let (text, mut spans) = (shelf.text(), shelf.spans());
+        let (mut from, mut best) = (0, None);
+        while let Some(at) = self.finder.find(&text[from..]).map(|at| from + at) {
+            while let [span, rest @ ..] = spans
+                && span.end() <= at
+            {
+                best.take().into_iter().for_each(|rank| found(rank, span.user));
+                spans = rest;
             }
-            0 => return Err(bad("is empty".into())),
-            _ if needle.contains(SEPARATOR) => return Err(bad("has control characters".into())),
+            let Some(span) = spans.first() else { return };
+            from = self.look(text, span, at, &mut best);
+        }
+        if let Some((span, rank)) = spans.first().zip(best) {
+            found(rank, span.user);
+        }
+    }
+
+    /// What the needle at one place means; returns where it is worth to look on.
+    fn look(&self, text: &[u8], span: &Span, at: usize, best: &mut Option<Rank>) -> usize {
+        let (field, (first, last)) = (span.field(at), self.fields);
+        let [exact, prefix, part] = RANKS[field].1;
+        match field {
+            _ if field < first => return span.field_start(first),
+            _ if field > last || best.is_some_and(|best| best < exact) => return span.end(),
             _ => {}
         }
-        let finder = memchr::memmem::Finder::new(needle.as_bytes()).into_owned();
-        let is_id = needle.starts_with("user1") && needle.len() >= MIN_ID;
-        Ok(Self { needle, finder, attribute, matching, is_id })
-    }
-
-    /// How well it matches, if it does.
-    pub(crate) fn rank(&self, hay: &Haystack) -> Option<Rank> {
-        // Most users do not match at all: one look over everything.
-        self.finder.find(hay.field(self.attribute).as_bytes())?;
-        let asked = |field| match self.attribute {
-            // By chance some id has any few letters in it, and all have the first ones.
-            Attribute::Any => field != Attribute::Id || self.is_id,
-            attribute => attribute == field,
-        };
-        let fields = RANKS.iter().filter(|(field, _)| asked(*field));
-        fields.filter_map(|(field, ranks)| self.rank_in(hay.field(*field), ranks)).min()
-    }
-
-    fn rank_in(&self, field: &str, [exact, prefix, part]: &[Rank; 3]) -> Option<Rank> {
-        self.finder.find(field.as_bytes())?;
-        let entries = || field.split_terminator(SEPARATOR);
-        match self.matching {
-            _ if entries().any(|entry| entry == self.needle) => Some(*exact),
+        let begins = at == span.start() || text[at - 1] == SEPARATOR;
+        let ends = text[at + self.needle.len()] == SEPARATOR;
+        let rank = match self.matching {
+            _ if begins && ends => Some(exact),
             Matching::Exact => None,
-            _ if entries().any(|entry| entry.starts_with(&self.needle)) => Some(*prefix),
+            _ if begins => Some(prefix),
             Matching::Prefix => None,
-            Matching::Contains => Some(*part),
-        }
+            Matching::Contains => Some(part),
+        };
+        *best = [*best, rank].into_iter().flatten().min();
+        // What follows in the same entry is no beginning.
+        let rest = memchr(SEPARATOR, &text[at..]).map_or(text.len(), |end| at + end);
+        rest.min(span.end())
     }
 }
 
