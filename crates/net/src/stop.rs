@@ -15,6 +15,9 @@ use crate::{driver::Driver, stack::Stack};
 
 /// Messages that have not been written by then are lost.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+/// GossipSub does not tell when a message is written: that users are no longer here has this long to
+/// leave the node.
+const GOODBYE_TIME: Duration = Duration::from_millis(100);
 /// Connections that have not closed by then are dropped.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -25,11 +28,22 @@ impl Driver {
         self.stop_listening();
         self.accounts.close();
         let stack: &mut Stack = self.swarm.behaviour_mut();
+        let says_goodbye = !stack.identity.is_idle();
         stack.exchange.shutdown();
         stack.files.shutdown();
         stack.peers.shutdown();
         if time::timeout(DRAIN_TIMEOUT, poll_fn(|cx| self.poll_drained(cx))).await.is_err() {
             tracing::debug!("some messages were not written in time");
+        }
+        if says_goodbye {
+            let written = async {
+                loop {
+                    let event = self.next_event().await;
+                    self.on_swarm_event(event);
+                }
+            };
+            // It always ends like this.
+            let _: Result<(), _> = time::timeout(GOODBYE_TIME, written).await;
         }
         let peers: Vec<_> = self.swarm.connected_peers().copied().collect();
         for peer in peers {

@@ -297,7 +297,7 @@ impl Behaviour {
         let puts = std::mem::take(&mut outbox.puts);
         self.events.extend(outbox.learned.drain(..).map(Event::Learned));
         let is_loaded = directory.is_loaded();
-        let needs = std::iter::from_fn(|| outbox.lookups.next().filter(|_| is_loaded));
+        let needs = std::iter::from_fn(|| if is_loaded { outbox.lookups.next() } else { None });
         let needs = needs.map(|user| Event::NeedRecord { user, key: kad_key(&user) });
         self.events.extend(needs);
         self.events

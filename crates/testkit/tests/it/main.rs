@@ -7,3 +7,4 @@ mod floods;
 mod handles;
 mod nodes;
 mod refusals;
+mod users;
