@@ -1,7 +1,7 @@
 //! What a space holds, without the values: plans writes, pages and expiry.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound,
     sync::Arc,
 };
@@ -12,7 +12,7 @@ use peerage_api::storage::{
 };
 use peerage_types::{ServiceName, UnixMillis};
 
-use super::rows::Row;
+use super::rows::{Row, slot_of};
 
 /// Bytes of keys and values in one page of a list: 4 MiB, one value at least.
 pub(crate) const MAX_PAGE_BYTES: u64 = 4 << 20;
@@ -27,12 +27,25 @@ struct Meta {
     expires: Option<UnixMillis>,
     /// Of key and value.
     bytes: u64,
+    /// Where its row is, see [`rows`](super::rows).
+    slot: u32,
+}
+
+/// An entry whose removal is not durable yet: its row may still be there, and whoever writes the
+/// key again takes it over, so that a key has never two rows even if the removal fails.
+#[derive(Debug, Clone, Copy)]
+struct Leaving {
+    slot: u32,
+    /// Of the removal.
+    revision: u64,
 }
 
 /// All entries of a space as they are once every write on its way has arrived.
 pub(crate) struct Index {
     service: ServiceName,
     entries: BTreeMap<Arc<str>, Meta>,
+    /// As many as the store's queue has room for: 8 MiB / 49 bytes = 171,000 at worst.
+    leaving: HashMap<Arc<str>, Leaving>,
     expiring: BTreeSet<(UnixMillis, Arc<str>)>,
     bytes: u64,
     last: u64,
@@ -42,18 +55,35 @@ pub(crate) struct Index {
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) revision: u64,
-    /// By key: what it becomes, nothing if it goes.
-    pub(crate) changes: BTreeMap<String, Option<Row>>,
+    /// By key.
+    pub(crate) changes: BTreeMap<String, Change>,
+}
+
+/// What becomes of an entry.
+#[derive(Debug)]
+pub(crate) struct Change {
+    /// Where its row is or will be.
+    pub(crate) slot: u32,
+    /// Nothing if it goes.
+    pub(crate) row: Option<Row>,
 }
 
 impl Plan {
+    fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.changes.values().filter_map(|change| change.row.as_ref())
+    }
+
     pub(crate) fn bytes(&self) -> usize {
-        self.changes.values().flatten().map(|row| row.value.len()).sum()
+        self.rows().map(|row| row.value.len()).sum()
+    }
+
+    pub(crate) fn removes(&self) -> bool {
+        self.changes.values().any(|change| change.row.is_none())
     }
 
     /// What readers are told once it is durable.
     pub(crate) fn events(&self) -> Vec<Event> {
-        let event = |(key, row): (&String, &Option<Row>)| match row {
+        let event = |(key, change): (&String, &Change)| match &change.row {
             Some(row) => Event::Put(row.to_entry()),
             None => Event::Deleted { key: key.clone(), revision: self.revision },
         };
@@ -63,16 +93,24 @@ impl Plan {
 
 impl Index {
     pub(crate) fn new(service: ServiceName) -> Self {
-        let (entries, expiring) = (BTreeMap::new(), BTreeSet::new());
-        Self { service, entries, expiring, bytes: 0, last: 0 }
+        let (entries, leaving, expiring) = (BTreeMap::new(), HashMap::new(), BTreeSet::new());
+        Self { service, entries, leaving, expiring, bytes: 0, last: 0 }
     }
 
     /// Takes a row as it was stored, or only its revision if it is the mark of the last one.
-    pub(crate) fn restore(&mut self, row: &Row) {
+    pub(crate) fn restore(&mut self, slot: u32, row: &Row) {
         self.last = self.last.max(row.revision);
-        if !row.is_mark() {
-            self.insert(row);
+        let is_news = |entry: &Meta| entry.revision < row.revision;
+        if !row.is_mark() && self.entries.get(&*row.key).is_none_or(is_news) {
+            self.remove(&row.key);
+            self.insert(slot, row);
         }
+    }
+
+    /// Where the row of a key is, if it has one on disk or will have one.
+    pub(crate) fn slot(&self, key: &str) -> Option<u32> {
+        let entry = self.entries.get(key).map(|entry| entry.slot);
+        entry.or_else(|| self.leaving.get(key).map(|leaving| leaving.slot))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -109,7 +147,10 @@ impl Index {
                 return Err(StorageError::Conflict { key, expected, found });
             }
             _ if found == 0 && row.is_none() => return Err(self.not_found(key)),
-            _ => _ = plan.changes.insert(key, row),
+            _ => {
+                let slot = self.slot(&key).unwrap_or(slot_of(plan.revision));
+                plan.changes.insert(key, Change { slot, row });
+            }
         }
         Ok(())
     }
@@ -117,8 +158,8 @@ impl Index {
     /// Of an entry after the writes before; 0 if there is none.
     fn revision(&self, plan: &Plan, key: &str, now: UnixMillis) -> u64 {
         match plan.changes.get(key) {
-            Some(Some(_)) => plan.revision,
-            Some(None) => 0,
+            Some(Change { row: Some(_), .. }) => plan.revision,
+            Some(Change { row: None, .. }) => 0,
             None => {
                 let entry = self.entries.get(key).filter(|entry| entry.is_live(now));
                 entry.map_or(0, |entry| entry.revision)
@@ -132,7 +173,7 @@ impl Index {
 
     fn check_quota(&self, plan: &Plan) -> Result<(), StorageError> {
         let (mut entries, mut bytes) = (self.entries.len(), self.bytes);
-        for (key, row) in &plan.changes {
+        for (key, Change { row, .. }) in &plan.changes {
             if let Some(old) = self.entries.get(&**key) {
                 (entries, bytes) = (entries - 1, bytes - old.bytes);
             }
@@ -156,26 +197,38 @@ impl Index {
     /// Holds what was planned as done.
     pub(crate) fn adopt(&mut self, plan: &Plan) {
         self.last = plan.revision;
-        for (key, row) in &plan.changes {
-            self.remove(key);
-            row.iter().for_each(|row| self.insert(row));
+        for (key, Change { slot, row }) in &plan.changes {
+            let removed = self.remove(key);
+            match row {
+                Some(row) => self.insert(*slot, row),
+                None => {
+                    let leaving = Leaving { slot: *slot, revision: plan.revision };
+                    self.leaving.extend(removed.map(|key| (key, leaving)));
+                }
+            }
         }
     }
 
-    fn insert(&mut self, row: &Row) {
+    /// A removal is durable.
+    pub(crate) fn settle(&mut self, revision: u64) {
+        self.leaving.retain(|_, leaving| leaving.revision != revision);
+    }
+
+    fn insert(&mut self, slot: u32, row: &Row) {
         let key: Arc<str> = row.key.as_str().into();
         let Row { revision, expires, .. } = *row;
         self.bytes += row.bytes();
         self.expiring.extend(expires.map(|at| (at, Arc::clone(&key))));
-        self.entries.insert(key, Meta { revision, expires, bytes: row.bytes() });
+        self.entries.insert(key, Meta { revision, expires, bytes: row.bytes(), slot });
     }
 
-    fn remove(&mut self, key: &str) {
-        let Some((key, old)) = self.entries.remove_entry(key) else { return };
+    fn remove(&mut self, key: &str) -> Option<Arc<str>> {
+        let (key, old) = self.entries.remove_entry(key)?;
         self.bytes -= old.bytes;
         if let Some(at) = old.expires {
-            self.expiring.remove(&(at, key));
+            self.expiring.remove(&(at, Arc::clone(&key)));
         }
+        Some(key)
     }
 
     pub(crate) fn has_expired(&self, now: UnixMillis) -> bool {
@@ -186,19 +239,24 @@ impl Index {
     /// are none.
     pub(crate) fn plan_expiry(&self, now: UnixMillis) -> Option<Plan> {
         let over = self.expiring.iter().take_while(|(at, _)| *at <= now).take(MAX_EXPIRED);
-        let changes: BTreeMap<_, _> = over.map(|(_, key)| (key.to_string(), None)).collect();
+        let removal = |key: &Arc<str>| {
+            let slot = self.slot(key)?;
+            Some((key.to_string(), Change { slot, row: None }))
+        };
+        let changes: BTreeMap<_, _> = over.filter_map(|(_, key)| removal(key)).collect();
         let revision = self.last.saturating_add(1);
         (!changes.is_empty()).then_some(Plan { revision, changes })
     }
 
-    /// The next keys under a prefix, in the order of their bytes, and whether there are more.
+    /// The next keys under a prefix with their slots, in the order of their bytes, and whether there
+    /// are more.
     pub(crate) fn page(
         &self,
         prefix: &str,
         after: Option<&str>,
         limit: usize,
         now: UnixMillis,
-    ) -> (Vec<Arc<str>>, bool) {
+    ) -> (Vec<(Arc<str>, u32)>, bool) {
         let from = match after {
             Some(after) if after >= prefix => Bound::Excluded(after),
             _ => Bound::Included(prefix),
@@ -211,7 +269,7 @@ impl Index {
             if keys.len() == limit || (bytes > MAX_PAGE_BYTES && !keys.is_empty()) {
                 return (keys, true);
             }
-            keys.push(Arc::clone(key));
+            keys.push((Arc::clone(key), entry.slot));
         }
         (keys, false)
     }

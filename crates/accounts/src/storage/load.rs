@@ -6,7 +6,10 @@ use peerage_api::{LinkError, storage::StorageError};
 use peerage_store::{SealedKind, Store, StoreError};
 use tokio::sync::Semaphore;
 
-use super::{index::Index, rows::Keys};
+use super::{
+    index::Index,
+    rows::{Keys, Tail, split},
+};
 
 /// Spaces that are read at a time. Each holds its sealed rows while it is: 4 × 64 MiB and what
 /// sealing adds, 270 MB at worst.
@@ -17,8 +20,8 @@ static LOADS: Semaphore = Semaphore::const_new(MAX_LOADS);
 #[derive(Debug)]
 pub(crate) struct Loaded {
     pub(crate) index: Index,
-    /// Names of rows that do not open. They stay as they are: what would touch them is refused.
-    pub(crate) damaged: HashSet<[u8; 16]>,
+    /// Of rows that do not open. They stay as they are: what would touch them is refused.
+    pub(crate) damaged: HashSet<Tail>,
 }
 
 /// Reads a space, on the blocking pool.
@@ -41,9 +44,10 @@ fn load_blocking(keys: &Keys, store: &Store) -> Result<Loaded, StoreError> {
         store.accounts().sealed_blocking(keys.account(), SealedKind::Storage, keys.place())?;
     let mut loaded = Loaded { index: Index::new(keys.service().clone()), damaged: HashSet::new() };
     for (at, sealed) in rows {
+        let (slot, tail) = split(&at);
         match keys.open(&at, &sealed) {
-            Some(row) => loaded.index.restore(&row),
-            None => _ = loaded.damaged.insert(at.name),
+            Some(row) => loaded.index.restore(slot, &row),
+            None => _ = loaded.damaged.insert(tail),
         }
     }
     if !loaded.damaged.is_empty() {

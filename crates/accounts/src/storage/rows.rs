@@ -3,13 +3,20 @@
 //! ```text
 //! key      master.derive("peerage 2026 storage")
 //! place    key.name(service)
-//! name     key.name(service + 0x00 + entry's key); no service has a 0x00 in its name
+//! name     slot, 4 bytes, u32 big-endian: the low half of the revision that first wrote the entry
+//!          tail, 12 bytes: the first of key.name(service + 0x00 + entry's key); no service has a
+//!          0x00 in its name
 //! row      sealed with key, bound to all 49 bytes of where it is:
 //!          0x01, CBOR map {k: key, r: revision, u: updated, e: expires or null, v: value}
 //! ```
 //!
-//! The row of the empty key, which no entry can have, is the mark: it holds the highest revision
-//! that removed something, so that revisions rise even when the highest entry is gone.
+//! Entries that were first written together have the same slot, so that their rows are neighbours:
+//! what a batch adds fills few pages of the store, where pure hashes would change a page for each.
+//! An entry keeps its slot while it exists. Slots tell in which order entries came and nothing of
+//! what they are; tails tell entries apart, by chance alike with 2^-63 for a full space.
+//!
+//! The row of the empty key, which no entry can have, is the mark, in slot 0: it holds the highest
+//! revision that removed something, so that revisions rise even when the highest entry is gone.
 
 use bytes::Bytes;
 use peerage_api::storage::Entry;
@@ -18,9 +25,25 @@ use peerage_types::{ServiceName, UnixMillis};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::index::Plan;
+use super::index::{Change, Plan};
 
 const VERSION: u8 = 1;
+/// Of the row that is the mark.
+const MARK_SLOT: u32 = 0;
+
+/// What of a row's name depends on its key alone.
+pub(crate) type Tail = [u8; 12];
+
+/// The slot of an entry that a revision writes first.
+pub(crate) fn slot_of(revision: u64) -> u32 {
+    (revision & u64::from(u32::MAX)) as u32
+}
+
+/// The slot and the tail in the name of a row.
+pub(crate) fn split(at: &SealedKey) -> (u32, Tail) {
+    let [a, b, c, d, tail @ ..] = at.name;
+    (u32::from_be_bytes([a, b, c, d]), tail)
+}
 
 /// One entry as it is sealed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,10 +121,18 @@ impl Keys {
         self.place
     }
 
-    pub(crate) fn at(&self, key: &str) -> SealedKey {
-        let text = [self.service.as_str().as_bytes(), &[0], key.as_bytes()].concat();
+    pub(crate) fn at(&self, slot: u32, key: &str) -> SealedKey {
+        let mut name = [0; 16];
+        name[..4].copy_from_slice(&slot.to_be_bytes());
+        name[4..].copy_from_slice(&self.tail(key));
         let (account, kind, place) = (self.account, SealedKind::Storage, self.place);
-        SealedKey { account, kind, place, name: self.key.name(&text) }
+        SealedKey { account, kind, place, name }
+    }
+
+    pub(crate) fn tail(&self, key: &str) -> Tail {
+        let text = [self.service.as_str().as_bytes(), &[0], key.as_bytes()].concat();
+        let [tail @ .., _, _, _, _] = self.key.name(&text);
+        tail
     }
 
     /// Nothing if it does not open.
@@ -113,8 +144,8 @@ impl Keys {
         }
     }
 
-    fn put(&self, row: &Row) -> AccountChange {
-        let at = self.at(&row.key);
+    fn put(&self, slot: u32, row: &Row) -> AccountChange {
+        let at = self.at(slot, &row.key);
         // Room for all of it: growing would leave pieces of it in freed memory.
         let mut plain = Zeroizing::new(Vec::with_capacity(row.key.len() + row.value.len() + 64));
         plain.push(VERSION);
@@ -126,13 +157,13 @@ impl Keys {
 
     /// The rows that a plan changes.
     pub(crate) fn seal(&self, plan: &Plan) -> Vec<AccountChange> {
-        let change = |(key, row): (&String, &Option<Row>)| match row {
-            Some(row) => self.put(row),
-            None => AccountChange::Sealed(self.at(key), None),
+        let change = |(key, Change { slot, row }): (&String, &Change)| match row {
+            Some(row) => self.put(*slot, row),
+            None => AccountChange::Sealed(self.at(*slot, key), None),
         };
         let mut changes: Vec<_> = plan.changes.iter().map(change).collect();
-        if plan.changes.values().any(Option::is_none) {
-            changes.push(self.put(&Row::mark(plan.revision)));
+        if plan.removes() {
+            changes.push(self.put(MARK_SLOT, &Row::mark(plan.revision)));
         }
         changes
     }

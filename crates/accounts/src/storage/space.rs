@@ -7,7 +7,7 @@ use peerage_api::{
     storage::{Entry, StorageError, Watch, Write},
     users::{Page, Paged},
 };
-use peerage_store::{AccountChange, Pending, Store, StoreError};
+use peerage_store::{AccountChange, Pending, SealedKey, Store, StoreError};
 use peerage_types::{UnixMillis, UserId};
 use tokio::sync::{RwLock, RwLockReadGuard, Semaphore};
 
@@ -43,10 +43,19 @@ pub(crate) struct Space {
     writes: Semaphore,
 }
 
-/// Writes on their way to the disk, with what the feed calls them.
+/// Writes on their way to the disk.
 struct Flight<'a> {
-    sent: Vec<(Pending, u64)>,
+    sent: Vec<(Pending, Landing)>,
     _airborne: RwLockReadGuard<'a, ()>,
+}
+
+/// Who is to be told of a write that has become durable.
+#[derive(Debug, Clone, Copy)]
+struct Landing {
+    /// What the feed calls it.
+    ticket: u64,
+    /// Its revision if it removes something, for the index.
+    removal: Option<u64>,
 }
 
 impl Space {
@@ -153,7 +162,9 @@ impl Space {
         let (plan, changes) = self.seal(plan).await?;
         let pending = self.queue(user, changes).await?;
         loaded.index.adopt(&plan);
-        flight.sent.push((pending, self.feed().begin(|| plan.events())));
+        let removal = plan.removes().then_some(plan.revision);
+        let ticket = self.feed().begin(|| plan.events());
+        flight.sent.push((pending, Landing { ticket, removal }));
         Ok(())
     }
 
@@ -199,20 +210,25 @@ impl Space {
     /// Waits until all is durable, tells readers, and answers for the last.
     async fn land(&self, flight: Flight<'_>) -> Result<(), StorageError> {
         let mut last = Ok(());
-        for (pending, ticket) in flight.sent {
-            last = self.settle(ticket, pending.await).await;
+        for (pending, landing) in flight.sent {
+            last = self.settle(landing, pending.await).await;
         }
         last
     }
 
     async fn settle(
         &self,
-        ticket: u64,
+        landing: Landing,
         outcome: Result<(), StoreError>,
     ) -> Result<(), StorageError> {
-        self.feed().settle(ticket, outcome.is_ok());
-        if outcome.is_err() {
-            *self.loaded.lock().await = None;
+        self.feed().settle(landing.ticket, outcome.is_ok());
+        match (&outcome, landing.removal) {
+            (Err(_), _) => *self.loaded.lock().await = None,
+            (Ok(()), Some(revision)) => {
+                let mut slot = self.loaded.lock().await;
+                slot.iter_mut().for_each(|loaded| loaded.index.settle(revision));
+            }
+            (Ok(()), None) => {}
         }
         outcome.map_err(|error| store_error(&error))
     }
@@ -229,15 +245,25 @@ impl Space {
         now: UnixMillis,
     ) -> Result<Entry, StorageError> {
         check_key(&key)?;
-        let at = self.keys.at(&key);
+        let Some(at) = self.find(user, &key).await? else { return Err(self.not_found(key)) };
         let sealed = self.store.accounts().get(at).await.map_err(|error| store_error(&error))?;
         let row = sealed.map(|sealed| self.keys.open(&at, &sealed));
         match row {
             Some(None) => Err(self.damaged(user)),
             Some(Some(row)) if row.is_live(now) => Ok(row.to_entry()),
-            Some(Some(_)) | None => {
-                Err(StorageError::NotFound { service: self.keys.service().clone(), key })
-            }
+            Some(Some(_)) | None => Err(self.not_found(key)),
+        }
+    }
+
+    /// Where the row of a key is, or will be once a write on its way has arrived. It stays there
+    /// while the key has a value, so that whoever reads it finds the old value or the new one.
+    async fn find(&self, user: &UserId, key: &str) -> Result<Option<SealedKey>, StorageError> {
+        let mut slot = self.loaded.lock().await;
+        let loaded = self.loaded(&mut slot).await?;
+        match loaded.index.slot(key) {
+            Some(slot) => Ok(Some(self.keys.at(slot, key))),
+            None if self.is_damaged(loaded, key) => Err(self.damaged(user)),
+            None => Ok(None),
         }
     }
 
@@ -264,15 +290,19 @@ impl Space {
             }
             loaded.index.page(&prefix, page.after.as_deref(), page.limit(), now)
         };
-        let next = keys.last().filter(|_| more).map(ToString::to_string);
+        let next = keys.last().filter(|_| more).map(|(key, _)| key.to_string());
         let items = self.read(user, keys).await?;
         Ok(Paged { items, next })
     }
 
-    async fn read(&self, user: &UserId, keys: Vec<Arc<str>>) -> Result<Vec<Entry>, StorageError> {
+    async fn read(
+        &self,
+        user: &UserId,
+        keys: Vec<(Arc<str>, u32)>,
+    ) -> Result<Vec<Entry>, StorageError> {
         let (own, accounts) = (self.keys.clone(), self.store.accounts());
-        let one = move |key: &Arc<str>| -> Result<Option<Entry>, StorageError> {
-            let at = own.at(key);
+        let one = move |(key, slot): &(Arc<str>, u32)| -> Result<Option<Entry>, StorageError> {
+            let at = own.at(*slot, key);
             let sealed = accounts.get_blocking(&at).map_err(|error| store_error(&error))?;
             Ok(sealed.and_then(|sealed| own.open(&at, &sealed)).map(|row| row.to_entry()))
         };
@@ -321,12 +351,20 @@ impl Space {
     ) -> Result<(), StorageError> {
         let is_damaged = |write: &Write| {
             let (Write::Put { key, .. } | Write::Delete { key, .. }) = write;
-            loaded.damaged.contains(&self.keys.at(key).name)
+            self.is_damaged(loaded, key)
         };
-        match !loaded.damaged.is_empty() && writes.iter().any(is_damaged) {
+        match writes.iter().any(is_damaged) {
             true => Err(self.damaged(user)),
             false => Ok(()),
         }
+    }
+
+    fn is_damaged(&self, loaded: &Loaded, key: &str) -> bool {
+        !loaded.damaged.is_empty() && loaded.damaged.contains(&self.keys.tail(key))
+    }
+
+    fn not_found(&self, key: String) -> StorageError {
+        StorageError::NotFound { service: self.keys.service().clone(), key }
     }
 
     fn damaged(&self, user: &UserId) -> StorageError {

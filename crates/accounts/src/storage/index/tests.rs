@@ -39,7 +39,7 @@ fn apply(index: &mut Index, writes: Vec<Write>, now: UnixMillis) -> Result<Plan,
 fn keys(index: &Index, prefix: &str, now: UnixMillis) -> Vec<String> {
     let (keys, more) = index.page(prefix, None, 1000, now);
     assert!(!more);
-    keys.iter().map(ToString::to_string).collect()
+    keys.iter().map(|(key, _)| key.to_string()).collect()
 }
 
 #[test]
@@ -96,6 +96,61 @@ fn what_is_over_is_invisible_at_once_and_removed_later() {
     assert!(index.plan_expiry(UnixMillis(u64::MAX - 1)).is_none(), "beyond all time is capped");
 }
 
+fn slots(plan: &Plan) -> Vec<u32> {
+    plan.changes.values().map(|change| change.slot).collect()
+}
+
+#[test]
+fn entries_written_together_share_a_slot_and_keep_it_while_they_exist() {
+    let mut index = index();
+    let plan = apply(&mut index, vec![put("a", "1"), put("b", "1")], NOW).unwrap();
+    assert_eq!(slots(&plan), [1, 1]);
+    let plan = apply(&mut index, vec![put("a", "2"), put("c", "2")], NOW).unwrap();
+    assert_eq!(slots(&plan), [1, 2], "one entry is overwritten, one is new");
+    let again = vec![delete("a", None), put("a", "3"), delete("b", None)];
+    let plan = apply(&mut index, again, NOW).unwrap();
+    assert_eq!(slots(&plan), [1, 1], "gone for a moment within a batch is not gone");
+    index.settle(plan.revision);
+    assert_eq!(["a", "b", "c"].map(|key| index.slot(key)), [Some(1), None, Some(2)]);
+    assert_eq!(slots(&apply(&mut index, vec![put("b", "4")], NOW).unwrap()), [4]);
+    index.last = u64::from(u32::MAX) + 7;
+    assert_eq!(slots(&apply(&mut index, vec![put("far", "")], NOW).unwrap()), [7]);
+}
+
+#[test]
+fn a_key_takes_over_the_row_whose_removal_is_not_durable_yet() {
+    let mut index = index();
+    apply(&mut index, vec![put("a", "1")], NOW).unwrap();
+    apply(&mut index, vec![put("b", "1")], NOW).unwrap();
+    let of_a = apply(&mut index, vec![delete("a", None)], NOW).unwrap().revision;
+    let of_b = apply(&mut index, vec![delete("b", None)], NOW).unwrap().revision;
+    assert_eq!(index.slot("a"), Some(1), "it may still be read");
+    // That of `a` may have failed, whatever became of a later one.
+    index.settle(of_b);
+    assert_eq!((index.slot("a"), index.slot("b")), (Some(1), None));
+    assert_eq!(slots(&apply(&mut index, vec![put("a", "2")], NOW).unwrap()), [1]);
+    index.settle(of_a);
+    assert_eq!(index.slot("a"), Some(1));
+    assert!(index.leaving.is_empty());
+}
+
+#[test]
+fn of_two_rows_of_one_key_the_newer_counts() {
+    let row = |revision, value: &str| {
+        let (key, value) = ("a".to_owned(), value.to_owned().into());
+        Row { key, revision, updated: NOW, expires: Some(NOW), value }
+    };
+    for rows in [[(1, "old"), (2, "newer")], [(2, "newer"), (1, "old")]] {
+        let mut index = index();
+        for (revision, value) in rows {
+            index.restore(slot_of(revision), &row(revision, value));
+        }
+        assert_eq!((index.slot("a"), index.bytes, index.last), (Some(2), 6, 2));
+        index.adopt(&index.plan_expiry(NOW).unwrap());
+        assert!(index.is_empty() && !index.has_expired(NOW));
+    }
+}
+
 #[test]
 fn pages_are_exact_in_byte_order_and_bounded_in_bytes() {
     let mut index = index();
@@ -106,9 +161,9 @@ fn pages_are_exact_in_byte_order_and_bounded_in_bytes() {
     let (page, more) = index.page("a", None, 5, NOW);
     assert_eq!((page.len(), more), (5, false), "five of five, and no more");
     let (page, more) = index.page("a", Some("a/10"), 1, NOW);
-    assert_eq!((&*page[0], more), ("a/2", true));
+    assert_eq!((&*page[0].0, more), ("a/2", true));
     let (page, _) = index.page("a/", Some("A"), 1, NOW);
-    assert_eq!(&*page[0], "a/1", "a cursor before the prefix is its beginning");
+    assert_eq!(&*page[0].0, "a/1", "a cursor before the prefix is its beginning");
     let large = "x".repeat(MAX_VALUE_BYTES);
     for at in 0..20 {
         apply(&mut index, vec![put(&format!("large/{at:02}"), &large)], NOW).unwrap();

@@ -8,7 +8,7 @@ use peerage_types::{Payload, ServiceName};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::storage::rows::storage_key;
+use crate::storage::rows::{split, storage_key};
 
 const ACCOUNT: AccountId = AccountId([1; 16]);
 const USER: UserId = UserId([2; 32]);
@@ -39,8 +39,9 @@ impl Desk {
     }
 
     async fn damage(&self, service: &str, key: &str) {
-        let at = self.keys(service).at(key);
-        let row = self.store.accounts().get(at).await.unwrap().unwrap();
+        let tail = self.keys(service).tail(key);
+        let is_it = |(at, _): &(SealedKey, bytes::Bytes)| split(at).1 == tail;
+        let (at, row) = self.rows(service).into_iter().find(is_it).unwrap();
         let mut row = row.to_vec();
         row[30] ^= 1;
         let change = AccountChange::Sealed(at, Some(row.into()));
@@ -211,6 +212,81 @@ async fn a_damaged_row_is_kept_and_hides_nothing_else() {
 }
 
 #[tokio::test]
+async fn rows_of_a_batch_are_neighbours_and_stay_where_they_are() {
+    let desk = Desk::new();
+    let space = desk.space("notes");
+    let slots = || desk.rows("notes").iter().map(|(at, _)| split(at).0).collect::<Vec<_>>();
+    let many = |of: &str| (0..20).map(|at| put(&format!("{at}{of}"), "x")).collect::<Vec<_>>();
+    space.apply(&USER, many("a"), NOW).await.unwrap();
+    space.apply(&USER, many("b"), NOW).await.unwrap();
+    let expected = [[1; 20], [2; 20]].concat();
+    assert_eq!(slots(), expected);
+    let again = desk.space("notes");
+    again.apply(&USER, many("a"), NOW).await.unwrap();
+    assert_eq!(slots(), expected, "also after a new start");
+    assert_eq!(again.get(&USER, "7a".into(), NOW).await.unwrap().revision, 3);
+    again.apply(&USER, many("a").iter().map(removal).collect(), NOW).await.unwrap();
+    assert_eq!(slots(), [vec![0], vec![2; 20]].concat(), "there is a mark");
+    again.apply(&USER, many("a"), NOW).await.unwrap();
+    assert_eq!(slots(), [vec![0], vec![2; 20], vec![5; 20]].concat());
+}
+
+fn removal(write: &Write) -> Write {
+    let (Write::Put { key, .. } | Write::Delete { key, .. }) = write;
+    delete(key)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_is_overwritten_is_found_at_all_times() {
+    let desk = Desk::new();
+    let space = Arc::new(desk.space("notes"));
+    space.apply(&USER, vec![put("a", "x")], NOW).await.unwrap();
+    let writer = Arc::clone(&space);
+    let writing = tokio::spawn(async move {
+        for round in 0..200 {
+            let gone = if round % 2 == 0 { vec![] } else { vec![delete("a")] };
+            let writes = gone.into_iter().chain([put("a", "x"), put(&round.to_string(), "x")]);
+            writer.apply(&USER, writes.collect(), NOW).await.unwrap();
+        }
+    });
+    let mut last = 0;
+    while !writing.is_finished() {
+        let seen = space.get(&USER, "a".into(), NOW).await.unwrap().revision;
+        assert!(seen >= last, "{seen} after {last}");
+        last = seen;
+    }
+    writing.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_removal_that_never_arrives_hides_nothing_and_leaves_no_second_row() {
+    let desk = Desk::new();
+    let space = desk.space("notes");
+    space.apply(&USER, vec![put("a", "1")], NOW).await.unwrap();
+    {
+        let mut slot = space.loaded.lock().await;
+        let index = &mut slot.as_mut().unwrap().index;
+        let plan = index.plan(vec![delete("a")], NOW).unwrap();
+        index.adopt(&plan);
+    }
+    assert_eq!(space.get(&USER, "a".into(), NOW).await.unwrap().value, "1".into());
+    assert_eq!(space.apply(&USER, vec![put("a", "2")], NOW).await, Ok(3));
+    assert_eq!(desk.rows("notes").len(), 1);
+    assert_eq!(all(&desk.space("notes")).await, [("a".into(), "2".into())]);
+}
+
+#[tokio::test]
+async fn after_a_removal_nothing_of_it_is_kept_in_memory() {
+    let desk = Desk::new();
+    let space = desk.space("notes");
+    space.apply(&USER, vec![put("a", "1"), put_for("b", 1)], NOW).await.unwrap();
+    space.apply(&USER, vec![delete("a")], UnixMillis(NOW.0 + 1)).await.unwrap();
+    let slot = space.loaded.lock().await;
+    let index = &slot.as_ref().unwrap().index;
+    assert_eq!((index.slot("a"), index.slot("b")), (None, None));
+}
+
+#[tokio::test]
 async fn after_a_failed_write_the_disk_is_asked_what_became_of_it() {
     let desk = Desk::new();
     let space = desk.space("notes");
@@ -223,7 +299,8 @@ async fn after_a_failed_write_the_disk_is_asked_what_became_of_it() {
         index.adopt(&plan);
         space.feed().begin(|| plan.events())
     };
-    let failed = space.settle(ticket, Err(StoreError::Reopening)).await;
+    let landing = Landing { ticket, removal: None };
+    let failed = space.settle(landing, Err(StoreError::Reopening)).await;
     assert!(matches!(failed, Err(StorageError::Store { .. })));
     assert_eq!(all(&space).await, [("a".into(), "1".into())]);
     assert_eq!(space.apply(&USER, vec![put("b", "3")], NOW).await, Ok(2));
