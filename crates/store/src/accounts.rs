@@ -28,7 +28,8 @@ impl SealedKind {
     }
 }
 
-/// Where a sealed row is. `place` and `name` are keyed hashes, so that they tell nothing.
+/// Where a sealed row is. `place` and `name` are keyed hashes, which tell nothing; a name may begin
+/// with what keeps rows together that are written together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SealedKey {
     /// Whose.
