@@ -6,11 +6,13 @@ use futures::{AsyncRead, AsyncWrite};
 use libp2p::{
     PeerId, Transport,
     core::{muxing::StreamMuxerBox, transport::Boxed, upgrade},
-    dns, identity, noise, pnet, quic, relay, tcp, tls, websocket, yamux,
+    dns, identity, noise, pnet, quic, relay, tcp, tls as libp2p_tls, websocket, yamux,
 };
 
+mod gather;
 mod read_ahead;
 mod security;
+mod tls;
 
 use read_ahead::ReadAhead;
 use security::Security;
@@ -31,7 +33,7 @@ pub enum TransportError {
     Noise(#[from] noise::Error),
     /// The key cannot be used for TLS.
     #[error("the identity key cannot be used for TLS: {0}")]
-    Tls(#[from] tls::certificate::GenError),
+    Tls(#[from] libp2p_tls::certificate::GenError),
     /// The system's name resolution cannot be used.
     #[error("the system's DNS settings cannot be used: {0}")]
     Dns(#[from] io::Error),
@@ -91,7 +93,7 @@ where
     keyed.boxed()
 }
 
-/// Noise or TLS, then yamux.
+/// TLS or Noise, then yamux.
 fn secure(transport: Boxed<Raw>, security: Security) -> Connections {
     let mut muxing = yamux::Config::default();
     muxing.set_max_num_streams(MAX_SUBSTREAMS);
