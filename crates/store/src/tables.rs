@@ -59,7 +59,7 @@ pub(crate) const ACCOUNTS: Table = TableDefinition::new("accounts");
 ///
 /// | key | value |
 /// |---|---|
-/// | account, 16 bytes; kind (1 byte: 1 contact, 2 storage); place, 16 bytes; name, 16 bytes: the last two are keyed hashes | nonce, ciphertext, tag; see `seal.rs` |
+/// | account, 16 bytes; kind (1 byte: 1 contact, 2 storage); place, 16 bytes; name, 16 bytes: the last two are keyed hashes, but for the first 4 bytes of the name of kind 2, which tell the order of entries | nonce, ciphertext, tag; see `seal.rs` |
 pub(crate) const SEALED: Table = TableDefinition::new("sealed");
 
 /// What is known of users anywhere. Since version 3.
