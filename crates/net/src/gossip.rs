@@ -85,6 +85,9 @@ fn scoring() -> PeerScoreParams {
     PeerScoreParams {
         ip_colocation_factor_threshold: MAX_PEERS_PER_IP,
         ip_colocation_factor_whitelist: HashSet::from(loopback),
+        // Whoever cannot take what a flood brings misses some of it, and is not to blame: with the
+        // default it would soon be heard no more.
+        slow_peer_weight: 0.0,
         ..PeerScoreParams::default()
     }
 }
