@@ -22,7 +22,7 @@ use crate::{
     throttle::Throttle,
 };
 
-/// Passwords that are stretched at once: 2 × 64 MiB.
+/// Passwords that are stretched at once: 2 × 64 MiB, and for some 20 ms as much that is being wiped.
 const MAX_STRETCHING: usize = 2;
 /// Questions that are worked on at once in tasks; those with passwords have their own limit.
 const MAX_WORKING: usize = 256;

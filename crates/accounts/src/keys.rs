@@ -15,6 +15,7 @@ use peerage_store::{AccountId, SealKey};
 use peerage_types::{Password, UserId};
 use peerage_wire::identity::SigningKey;
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::Config;
@@ -79,6 +80,11 @@ impl Cost {
             .expect("lengths are those of the parameters");
         let kek = SealKey::new(key);
         key.zeroize();
+        // Wiping takes a tenth of the time and nobody has to wait for it.
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(move || drop(blocks))),
+            Err(_) => drop(blocks),
+        }
         kek
     }
 }

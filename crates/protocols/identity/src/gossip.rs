@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -14,7 +14,8 @@ use crate::bounds::{GOSSIP_DELAY, GOSSIP_INTERVAL, MAX_GOSSIP_BYTES};
 /// Users of whom others are to be told: at most all that are known, each once.
 ///
 /// `idle` → `waiting` with the first user → a message after [`GOSSIP_DELAY`], and as long as there
-/// are more another one after [`GOSSIP_INTERVAL`] each.
+/// are more another one after [`GOSSIP_INTERVAL`] each. What users of this node change does not wait
+/// for that interval: there are few of them, and somebody looks on.
 #[derive(Debug, Default)]
 pub(crate) struct Gossip {
     queue: VecDeque<UserId>,
@@ -32,12 +33,13 @@ impl Gossip {
                 false => self.queue.push_back(user),
             }
         }
-        self.schedule(now + GOSSIP_DELAY);
+        let interval = if own { GOSSIP_DELAY } else { GOSSIP_INTERVAL };
+        self.schedule(now + GOSSIP_DELAY, interval);
     }
 
-    fn schedule(&mut self, at: Instant) {
-        let earliest = self.sent.map_or(at, |sent| at.max(sent + GOSSIP_INTERVAL));
-        self.due.get_or_insert(earliest);
+    fn schedule(&mut self, at: Instant, interval: Duration) {
+        let earliest = self.sent.map_or(at, |sent| at.max(sent + interval));
+        self.due = Some(self.due.map_or(earliest, |due| due.min(earliest)));
     }
 
     /// When the next message is due.
@@ -69,7 +71,7 @@ impl Gossip {
         }
         self.sent = Some(now);
         if !self.queue.is_empty() {
-            self.schedule(now);
+            self.schedule(now, GOSSIP_INTERVAL);
         }
         Some(batch.into())
     }
@@ -105,6 +107,21 @@ mod tests {
     }
 
     #[test]
+    fn a_change_of_our_own_does_not_wait_for_what_others_have_changed() {
+        let (mut gossip, start) = (Gossip::default(), Instant::now());
+        let encode = |user: &UserId| Some(Bytes::copy_from_slice(&user.0[1..2]));
+        gossip.add(user(1), false, start);
+        let sent = start + GOSSIP_DELAY;
+        gossip.message(sent, encode).unwrap();
+        gossip.add(user(2), false, sent);
+        assert_eq!(gossip.deadline(), Some(sent + GOSSIP_INTERVAL));
+        gossip.add(user(3), true, sent);
+        assert_eq!(gossip.deadline(), Some(sent + GOSSIP_DELAY));
+        let message = gossip.message(sent + GOSSIP_DELAY, encode);
+        assert_eq!(message.as_deref(), Some(&[0, 1, 3, 0, 1, 2][..]));
+    }
+
+    #[test]
     fn much_is_told_in_messages_of_bounded_size_and_rate() {
         let (mut gossip, start) = (Gossip::default(), Instant::now());
         (0..100).for_each(|number| gossip.add(user(number), false, start));
@@ -118,7 +135,7 @@ mod tests {
             told += message.len() / 2002;
         }
         assert_eq!(told, 100);
-        gossip.add(user(1), true, now);
+        gossip.add(user(1), false, now);
         assert_eq!(gossip.deadline(), Some(now + GOSSIP_INTERVAL), "the next one waits, too");
     }
 
