@@ -50,11 +50,16 @@ pub async fn user(node: &Node, name: &str) -> Session {
 
 /// Waits until `node` knows `seq` or more of `user`'s profile.
 pub async fn known(node: &Node, user: UserId, seq: u64) -> User {
+    until("a profile to become known", node, user, |known| known.seq >= seq).await
+}
+
+/// Waits until `holds` of what `node` knows of `user`.
+pub async fn until(what: &str, node: &Node, user: UserId, holds: impl Fn(&User) -> bool) -> User {
     let mut events = node.users().events().await.expect("a feed");
-    within("a profile to become known", async {
+    within(what, async {
         loop {
             match node.users().get(user).await {
-                Ok(known) if known.seq >= seq => return known,
+                Ok(known) if holds(&known) => return known,
                 Ok(_) | Err(UsersError::Unknown { .. }) => _ = events.next().await,
                 Err(error) => panic!("{error}"),
             }
@@ -165,7 +170,7 @@ async fn profiles(near: &Node, far: &Node, ada: &Session) {
 
 async fn contacts(near: &Node, far: &Node, ada: &Session) {
     let ben = user(far, "ben").await;
-    known(near, ben.user, 1).await;
+    until("Ben to be online", near, ben.user, |user| user.online).await;
     let book = near.contacts(ada.auth());
     let change = ContactChange {
         nick: Update::Set("Benny".to_owned()),

@@ -12,36 +12,20 @@ use libp2p::{
     tcp, yamux,
 };
 use peerage_api::{
-    Node,
     contacts::{ContactChange, Event as BookEvent},
     pubsub::PubsubError,
     types::{Network, Topic, UnixMillis, UserId},
-    users::{ProfileChange, Update, User, UsersError},
+    users::{ProfileChange, Update, UsersError},
 };
 use peerage_net::{Settings, start};
 use peerage_testkit::{
     Net, loopback,
-    suite::users::{handle, known, password, user},
+    suite::users::{handle, known, password, until, user},
     within,
 };
 use peerage_wire::identity::{
     Bundle, Profile, Signed, SigningKey, kad_key, recovery_commitment, topic,
 };
-
-/// Waits until `holds` of what `node` knows of `user`.
-async fn until(what: &str, node: &Node, user: UserId, holds: impl Fn(&User) -> bool) -> User {
-    let mut events = node.users().events().await.unwrap();
-    within(what, async {
-        loop {
-            match node.users().get(user).await {
-                Ok(known) if holds(&known) => return known,
-                Ok(_) | Err(UsersError::Unknown { .. }) => _ = events.next().await,
-                Err(error) => panic!("{error}"),
-            }
-        }
-    })
-    .await
-}
 
 fn named(name: &str) -> ProfileChange {
     let display_name = Update::Set(name.to_owned());
