@@ -110,6 +110,7 @@ impl Driver {
         let (exchange, pubsub, store) =
             (stack.exchange.stats(), self.topics.stats(), self.store.stats());
         let files = stack.files.stats();
+        let users = stack.identity.stats();
         Figures {
             peers: stack.peers.connected_len() as u64,
             connections: stack.peers.connections_len() as u64,
@@ -133,6 +134,11 @@ impl Driver {
             files_sent_bytes: files.sent_bytes,
             files_received_bytes: files.received_bytes,
             files_corrupt_bytes: files.corrupt_bytes,
+            users_known: users.known,
+            users_known_bytes: users.known_bytes,
+            users_local: users.local,
+            users_accepted: users.accepted,
+            users_rejected: users.rejected,
             store_commits: store.commits,
             store_operations: store.operations,
             store_failures: store.failures,
