@@ -91,7 +91,8 @@ async fn one_of_three_sources_disappears_in_the_middle() {
     gone.stop().await;
     let done = end(net.node(0), got).await.unwrap();
     assert!(fs::read(&done.paths[0]).unwrap() == noise(12 * MIB));
-    assert!(done.wire_bytes < 18 * MIB as u64, "{} bytes were fetched", done.wire_bytes);
+    // What was in flight from the lost source, and what is asked twice at the end.
+    assert!(done.wire_bytes < 20 * MIB as u64, "{} bytes were fetched", done.wire_bytes);
     net.stop().await;
 }
 
