@@ -28,14 +28,6 @@ impl Known {
         self.store.read(load).await
     }
 
-    /// The same on this thread.
-    ///
-    /// # Errors
-    /// As [`Known::load`].
-    pub fn load_blocking(&self) -> Result<Vec<([u8; 32], Bytes)>, StoreError> {
-        self.store.read_blocking(load)
-    }
-
     /// Sets rows or, without a value, removes them; all or none.
     pub fn apply(&self, rows: Vec<([u8; 32], Option<Bytes>)>) -> Pending {
         let bytes = rows.iter().map(|(id, row)| id.len() + row.as_ref().map_or(0, Bytes::len));

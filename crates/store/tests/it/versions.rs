@@ -114,7 +114,7 @@ fn a_file_of_version_2_is_read() {
     assert_is_golden(&store);
     assert_has_transfers(&store);
     assert_eq!(store.accounts().load_blocking().unwrap(), AccountsSnapshot::default());
-    assert_eq!(store.known().load_blocking().unwrap(), []);
+    assert_eq!(runtime().block_on(store.known().load()).unwrap(), []);
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn assert_has_accounts(store: &Store) {
     assert_eq!(of_kind(SealedKind::Contact, 0), Some(Vec::new()));
     assert_eq!(accounts.get_blocking(&SEALED).unwrap().as_deref(), Some(&b"sealed"[..]));
     let known = vec![([5; 32], Bytes::from_static(b"known"))];
-    assert_eq!(store.known().load_blocking().unwrap(), known);
+    assert_eq!(runtime().block_on(store.known().load()).unwrap(), known);
 }
 
 fn assert_has_transfers(store: &Store) {
