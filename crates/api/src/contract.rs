@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Ask, Failure, Local, Open, contacts, discovery, exchange, files, node, peers, pubsub, services,
-    storage, users,
+    Ask, Failure, Local, Open, contacts, discovery, exchange, files, kv, node, peers, pubsub,
+    services, storage, users,
 };
 
 /// Whom a question must prove itself to be.
@@ -75,6 +75,7 @@ pub enum Command {
     Contacts(contacts::Command),
     Services(services::Command),
     Storage(storage::Command),
+    Kv(kv::Command),
 }
 
 /// Shows every method and feed of the contract to `visitor`.
@@ -89,6 +90,7 @@ pub fn visit(visitor: &mut impl Visitor) {
     contacts::visit(visitor);
     services::visit(visitor);
     storage::visit(visitor);
+    kv::visit(visitor);
 }
 
 /// Defines the methods and feeds of a facet: its `Command`, the trait impls, and its part of

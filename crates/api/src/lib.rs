@@ -13,6 +13,7 @@ mod events;
 pub mod exchange;
 mod failure;
 pub mod files;
+pub mod kv;
 mod link;
 pub mod node;
 pub mod peers;

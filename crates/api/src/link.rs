@@ -60,8 +60,8 @@ impl Local {
         Self { commands, desk: None, outboxes: Arc::default() }
     }
 
-    /// The same with a desk for the facets of users, whose commands then do not come through the
-    /// channel.
+    /// The same with a desk for the facets of users and for the key-value store, whose commands then do
+    /// not come through the channel.
     #[must_use]
     pub fn with_desk(self, desk: Arc<dyn Desk>) -> Self {
         Self { desk: Some(desk), ..self }
@@ -72,9 +72,9 @@ impl Local {
     /// # Errors
     /// [`LinkError::Stopped`] once the driver is gone.
     pub async fn send(&self, command: Command) -> Result<(), LinkError> {
-        use Command::{Contacts, Services, Storage, Users};
+        use Command::{Contacts, Kv, Services, Storage, Users};
         match (command, &self.desk) {
-            (command @ (Users(_) | Contacts(_) | Services(_) | Storage(_)), Some(desk)) => {
+            (command @ (Users(_) | Contacts(_) | Services(_) | Storage(_) | Kv(_)), Some(desk)) => {
                 desk.take(command);
             }
             (command, _) => self.commands.send(command).await.map_err(|_| LinkError::Stopped)?,

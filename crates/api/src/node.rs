@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use peerage_types::{Multiaddr, Network, PeerId, ServiceName};
+use peerage_types::{Multiaddr, Network, PeerId, ServiceName, Space};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +13,7 @@ use crate::{
     discovery::Discovery,
     exchange::Exchange,
     files::Files,
+    kv::{Kv, Spaces},
     peers::Peers,
     pubsub::Pubsub,
     services::Services,
@@ -93,6 +94,18 @@ impl Node {
     #[must_use]
     pub fn storage(&self, auth: Auth, service: ServiceName) -> Storage {
         Storage::new(self.link.clone(), auth, service)
+    }
+
+    /// A space of the replicated key-value store.
+    #[must_use]
+    pub fn kv(&self, space: Space) -> Kv {
+        Kv::new(self.link.clone(), space)
+    }
+
+    /// The spaces of the key-value store.
+    #[must_use]
+    pub fn spaces(&self) -> Spaces {
+        Spaces::new(self.link.clone())
     }
 
     /// The identity of the node.

@@ -40,7 +40,8 @@ impl Driver {
                 Command::Users(_)
                 | Command::Contacts(_)
                 | Command::Services(_)
-                | Command::Storage(_),
+                | Command::Storage(_)
+                | Command::Kv(_),
             ) => {}
         }
     }

@@ -11,12 +11,13 @@ use redb::{Database, ReadTransaction, WriteTransaction};
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
-    Accounts, Book, Known, Marks, Pending, StoreError, Transfers,
+    Accounts, Book, Known, Kv, Marks, Pending, Power, StoreError, Transfers,
     database::Disk,
     job,
     medium::Medium,
     queue::{Entry, Queue},
     schema,
+    simulated::Inline,
     writer::{Counters, Stopped, Writer},
 };
 
@@ -38,6 +39,8 @@ struct Inner {
     reads: Arc<Semaphore>,
     stopped: watch::Receiver<Stopped>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// Instead of the thread.
+    inline: Option<Inline>,
 }
 
 /// What a store has done since it was opened and what it holds.
@@ -73,28 +76,27 @@ impl Store {
         Self::start(medium, database).expect("a thread can be started")
     }
 
+    /// An empty store in memory that does each write and each read at once on the calling thread, for
+    /// simulations that must repeat exactly, and the switch of its power.
+    ///
+    /// # Panics
+    /// Never.
+    #[must_use]
+    pub fn simulated() -> (Self, Power) {
+        let medium = Medium::memory();
+        let database = medium.open().expect("an empty memory is a valid database");
+        schema::initialise(&database).expect("memory takes writes");
+        let (mut inner, writer) = Inner::new(medium, database);
+        let power = Power::default();
+        inner.inline = Some(Inline { writer: Mutex::new(writer), power: power.clone() });
+        (Self(Arc::new(inner)), power)
+    }
+
     pub(crate) fn start(medium: Medium, database: Database) -> io::Result<Self> {
-        let disk = Arc::new(Disk::new(medium, database));
-        let queue = Arc::<Queue>::default();
-        let counters = Arc::<Counters>::default();
-        counters.bytes.store(disk.bytes(), Relaxed);
-        let (stopped, watch) = watch::channel(None);
-        let writer = Writer {
-            disk: disk.clone(),
-            queue: queue.clone(),
-            counters: counters.clone(),
-            stopped,
-            untold: None,
-        };
+        let (mut inner, writer) = Inner::new(medium, database);
         let thread = thread::Builder::new().name("peerage-store".into()).spawn(|| writer.run())?;
-        Ok(Self(Arc::new(Inner {
-            disk,
-            queue,
-            counters,
-            reads: Arc::new(Semaphore::new(MAX_READS)),
-            stopped: watch,
-            thread: Mutex::new(Some(thread)),
-        })))
+        inner.thread = Mutex::new(Some(thread));
+        Ok(Self(Arc::new(inner)))
     }
 
     /// The address book's rows and lists.
@@ -125,6 +127,12 @@ impl Store {
     #[must_use]
     pub fn known(&self) -> Known {
         Known::new(self.clone())
+    }
+
+    /// The replicated key-value store.
+    #[must_use]
+    pub fn kv(&self) -> Kv {
+        Kv::new(self.clone())
     }
 
     /// Returns once everything handed in before, through any clone, is durable. Also the way to
@@ -188,7 +196,11 @@ impl Store {
     }
 
     fn push<T>(&self, entry: Entry, pending: Pending<T>) -> Pending<T> {
-        match self.0.queue.push(entry) {
+        let pushed = match &self.0.inline {
+            None => self.0.queue.push(entry),
+            Some(inline) => inline.push(entry),
+        };
+        match pushed {
             Ok(()) => pending,
             Err(error) => Pending::refuse(error),
         }
@@ -203,6 +215,9 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&ReadTransaction) -> Result<T, StoreError> + Send + 'static,
     {
+        if self.0.inline.is_some() {
+            return snapshot(&self.0.disk, &self.0.queue, read);
+        }
         let permit = self.0.reads.clone().acquire_owned().await.map_err(|_| StoreError::Closed)?;
         let (disk, queue) = (self.0.disk.clone(), self.0.queue.clone());
         let work = move || {
@@ -241,6 +256,33 @@ fn snapshot<T>(
         }
         error
     })
+}
+
+impl Inner {
+    fn new(medium: Medium, database: Database) -> (Self, Writer) {
+        let disk = Arc::new(Disk::new(medium, database));
+        let queue = Arc::<Queue>::default();
+        let counters = Arc::<Counters>::default();
+        counters.bytes.store(disk.bytes(), Relaxed);
+        let (stopped, watch) = watch::channel(None);
+        let writer = Writer {
+            disk: disk.clone(),
+            queue: queue.clone(),
+            counters: counters.clone(),
+            stopped,
+            untold: None,
+        };
+        let inner = Self {
+            disk,
+            queue,
+            counters,
+            reads: Arc::new(Semaphore::new(MAX_READS)),
+            stopped: watch,
+            thread: Mutex::default(),
+            inline: None,
+        };
+        (inner, writer)
+    }
 }
 
 impl Drop for Inner {

@@ -69,8 +69,46 @@ pub(crate) const SEALED: Table = TableDefinition::new("sealed");
 /// | the user id, 32 bytes | opaque, encoded by `protocols/identity` |
 pub(crate) const KNOWN: Table = TableDefinition::new("known");
 
+/// What the key-value store is made of: spaces, grants, authors, replicas, counters. Since version 4,
+/// as are the other tables of the key-value store; `protocols/kv/src/rows.rs` says what is in them.
+pub(crate) const KV_META: Table = TableDefinition::new("kv_meta");
+/// Live entries by space and key.
+pub(crate) const KV_ENTRIES: Table = TableDefinition::new("kv_entries");
+/// Keys by space and sequence number.
+pub(crate) const KV_FEED: Table = TableDefinition::new("kv_feed");
+/// Fingerprints by space and hash of the key.
+pub(crate) const KV_LEAVES: Table = TableDefinition::new("kv_leaves");
+/// Counts and sums by space, level and range.
+pub(crate) const KV_SUMMARIES: Table = TableDefinition::new("kv_summaries");
+/// Former versions by space, key and sequence number.
+pub(crate) const KV_HISTORY: Table = TableDefinition::new("kv_history");
+/// Keys by when their time is over.
+pub(crate) const KV_EXPIRY: Table = TableDefinition::new("kv_expiry");
+/// Keys of deleted entries by space and clock.
+pub(crate) const KV_TOMBSTONES: Table = TableDefinition::new("kv_tombstones");
+/// Parts of large values by space, hash of the key and number.
+pub(crate) const KV_VALUES: Table = TableDefinition::new("kv_values");
+
 /// All of them: a snapshot may then rely on every table being there.
-const ALL: [Table; 8] = [META, PEERS, LISTED, MARKS, TRANSFERS, ACCOUNTS, SEALED, KNOWN];
+const ALL: [Table; 17] = [
+    META,
+    PEERS,
+    LISTED,
+    MARKS,
+    TRANSFERS,
+    ACCOUNTS,
+    SEALED,
+    KNOWN,
+    KV_META,
+    KV_ENTRIES,
+    KV_FEED,
+    KV_LEAVES,
+    KV_SUMMARIES,
+    KV_HISTORY,
+    KV_EXPIRY,
+    KV_TOMBSTONES,
+    KV_VALUES,
+];
 
 /// Creates the tables the file does not have yet.
 pub(crate) fn create_missing(txn: &WriteTransaction) -> Result<(), StoreError> {

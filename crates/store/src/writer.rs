@@ -64,7 +64,7 @@ impl Writer {
         self.stopped.send_replace(Some(outcome));
     }
 
-    fn on_batch(&mut self, mut batch: Vec<Entry>) {
+    pub(crate) fn on_batch(&mut self, mut batch: Vec<Entry>) {
         if batch.iter().all(|entry| entry.is_flush) {
             return self.settle(batch, Ok(()));
         }

@@ -4,6 +4,7 @@
 //! disks or runtimes. Invariant: a value of a type from here is valid; parsing is the only door.
 
 mod hash;
+mod kv;
 mod name;
 mod payload;
 mod secret;
@@ -11,9 +12,10 @@ mod time;
 mod user;
 
 pub use hash::{ContentHash, HexError, TransferId};
+pub use kv::{Author, Expected, Hlc, KvNameError, Revision, Space, SpaceId};
 pub use libp2p_identity::PeerId;
 pub use multiaddr::Multiaddr;
-pub use name::{Handle, MessageType, NameError, Namespace, Network, ServiceName, Topic};
+pub use name::{Handle, KvKey, MessageType, NameError, Namespace, Network, ServiceName, Topic};
 pub use payload::Payload;
 pub use secret::{Password, RecoveryCode, SecretError, Token};
 pub use time::UnixMillis;

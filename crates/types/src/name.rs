@@ -132,6 +132,14 @@ name!(
     |c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-')
 );
 name!(
+    /// A key of the key-value store: 1 to 1024 bytes of any text without NUL.
+    KvKey,
+    "key",
+    1024,
+    "anything but NUL",
+    |c| c != '\0'
+);
+name!(
     /// A pub/sub topic: 1 to 128 bytes of any printable text.
     Topic,
     "topic",

@@ -9,4 +9,5 @@ pub mod exchange;
 pub mod files;
 pub mod fuzz;
 pub mod identity;
+pub mod kv;
 pub mod link;

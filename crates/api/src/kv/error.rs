@@ -1,0 +1,170 @@
+//! How a question to the facet `kv` fails.
+
+use peerage_types::{Expected, KvKey, PeerId, Space};
+use serde::{Deserialize, Serialize};
+
+use crate::{Failure, LinkError, users::AuthError};
+
+/// How a question to this facet fails.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(tag = "code", rename_all = "snake_case")]
+pub enum KvError {
+    /// Nothing under the key.
+    #[error("there is no key {key:?} in {}", named(space))]
+    NotFound {
+        /// Where.
+        space: Space,
+        /// The key.
+        key: KvKey,
+    },
+    /// The entry is not what was expected.
+    #[error("{key:?} is at revision {found}, not {expected}; read it again")]
+    Conflict {
+        /// The key.
+        key: KvKey,
+        /// What was expected.
+        expected: Expected,
+        /// What is there.
+        found: Expected,
+    },
+    /// This node has not joined the space.
+    #[error("this node has no space {space}; `peerage kv space ls` lists them, `join` joins one")]
+    NoSuchSpace {
+        /// Which.
+        space: Space,
+    },
+    /// Not allowed to do that in the space.
+    #[error("no grant to {what} in {}; ask its owner for `peerage kv space grant`", named(space))]
+    NoGrant {
+        /// Where.
+        space: Space,
+        /// What, such as `write "a/b"`.
+        what: String,
+    },
+    /// There is no such grant.
+    #[error("there is no grant {id} in {}; `peerage kv space show` lists them", named(space))]
+    NoSuchGrant {
+        /// Where.
+        space: Space,
+        /// Its id.
+        id: String,
+    },
+    /// The ticket cannot be read, or cannot be used any more.
+    #[error("the ticket cannot be used: {reason}; ask for a new one")]
+    BadTicket {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A key, a value or a batch is too large.
+    #[error("{what} has {bytes} bytes; the most is {max}")]
+    TooLarge {
+        /// What.
+        what: String,
+        /// How large.
+        bytes: u64,
+        /// The limit.
+        max: u64,
+    },
+    /// A field is not as it must be.
+    #[error("{field} {reason}")]
+    BadField {
+        /// Which one.
+        field: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// More would be stored than a space, or one author in it, may have.
+    #[error("{} may hold {max} {what}; delete something first or raise the limit", named(space))]
+    Quota {
+        /// Where.
+        space: Space,
+        /// Of what, such as `bytes`.
+        what: String,
+        /// The limit.
+        max: u64,
+    },
+    /// A limit is reached.
+    #[error("too many {what}; the most is {max}")]
+    TooMany {
+        /// Of what.
+        what: String,
+        /// The limit.
+        max: u64,
+    },
+    /// The sequence number has not been reached yet: it is another node's, or of a lost store.
+    #[error("this node is at sequence number {seq}, not at {from}; watch from an earlier one")]
+    Ahead {
+        /// What was asked for.
+        from: u64,
+        /// The last one there is.
+        seq: u64,
+    },
+    /// The clock of this machine is behind what is already stored by more than may be.
+    #[error("the clock of this machine is {seconds} s behind that of its peers; set it")]
+    Clock {
+        /// By how much.
+        seconds: u64,
+    },
+    /// The peer is not connected, or does not speak the protocol.
+    #[error("{peer} is not connected or has no key-value store; `peerage connect` connects it")]
+    NotConnected {
+        /// Who.
+        peer: PeerId,
+    },
+    /// The other side has refused.
+    #[error("{peer} has refused: {reason}")]
+    Refused {
+        /// Who.
+        peer: PeerId,
+        /// Why.
+        reason: String,
+    },
+    /// A session broke off.
+    #[error("the session with {peer} broke off: {reason}; it is tried again by itself")]
+    Failed {
+        /// With whom.
+        peer: PeerId,
+        /// Why.
+        reason: String,
+    },
+    /// The store takes no more for the moment.
+    #[error("the store is busy; try again")]
+    Busy,
+    /// The change could not be saved; nothing has changed.
+    #[error("the change was not saved: {reason}")]
+    Store {
+        /// What the store said.
+        reason: String,
+    },
+    /// The user may not be acted for.
+    #[error(transparent)]
+    #[serde(untagged)]
+    Auth(#[from] AuthError),
+    /// The node could not be asked.
+    #[error(transparent)]
+    #[serde(untagged)]
+    Link(#[from] LinkError),
+}
+
+fn named(space: &Space) -> String {
+    match space {
+        Space::Default => "the default space".into(),
+        Space::Owned(id) => id.to_string(),
+    }
+}
+
+impl Failure for KvError {
+    fn is_retryable(&self) -> bool {
+        match self {
+            Self::Link(link) => link.is_retryable(),
+            Self::Store { .. } | Self::Busy | Self::NotConnected { .. } | Self::Failed { .. } => {
+                true
+            }
+            Self::NotFound { .. } | Self::Conflict { .. } | Self::NoSuchSpace { .. } => false,
+            Self::NoGrant { .. } | Self::NoSuchGrant { .. } | Self::BadTicket { .. } => false,
+            Self::TooLarge { .. } | Self::BadField { .. } | Self::Quota { .. } => false,
+            Self::TooMany { .. } | Self::Ahead { .. } | Self::Clock { .. } => false,
+            Self::Refused { .. } | Self::Auth(_) => false,
+        }
+    }
+}

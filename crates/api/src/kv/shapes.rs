@@ -1,0 +1,292 @@
+//! What is asked and told in the facet `kv`.
+
+use std::time::Duration;
+
+use peerage_types::{Author, Expected, KvKey, PeerId, Revision, SpaceId, UnixMillis};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Value;
+
+/// One write of a batch.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "op", rename_all = "snake_case")]
+pub enum Write {
+    /// Sets a value.
+    Put {
+        /// The key.
+        key: KvKey,
+        /// The value.
+        #[serde(flatten)]
+        value: Value,
+        /// Only if the entry is like this on this node.
+        #[serde(default)]
+        expect: Option<Expected>,
+        /// Milliseconds after which it reads as deleted.
+        #[serde(default)]
+        ttl_ms: Option<u64>,
+    },
+    /// Removes a value.
+    Delete {
+        /// The key.
+        key: KvKey,
+        /// Only if the entry is like this on this node.
+        #[serde(default)]
+        expect: Option<Expected>,
+    },
+    /// Removes a value and its history, everywhere.
+    Purge {
+        /// The key.
+        key: KvKey,
+    },
+}
+
+impl Write {
+    /// Sets a value.
+    #[must_use]
+    pub fn put(key: KvKey, value: impl Into<Value>) -> Self {
+        Self::Put { key, value: value.into(), expect: None, ttl_ms: None }
+    }
+
+    /// The same, only if the entry is like this.
+    #[must_use]
+    pub fn expecting(mut self, expected: Expected) -> Self {
+        match &mut self {
+            Self::Put { expect, .. } | Self::Delete { expect, .. } => *expect = Some(expected),
+            Self::Purge { .. } => {}
+        }
+        self
+    }
+
+    /// The same, for a time.
+    #[must_use]
+    pub fn expiring(mut self, ttl: Duration) -> Self {
+        if let Self::Put { ttl_ms, .. } = &mut self {
+            *ttl_ms = Some(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX));
+        }
+        self
+    }
+
+    /// What it is about.
+    #[must_use]
+    pub fn key(&self) -> &KvKey {
+        match self {
+            Self::Put { key, .. } | Self::Delete { key, .. } | Self::Purge { key } => key,
+        }
+    }
+}
+
+/// What a batch has made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Applied {
+    /// The sequence number of its last change on this node.
+    pub seq: u64,
+    /// The revision of the last write.
+    pub revision: Revision,
+}
+
+/// One entry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Entry {
+    /// The key.
+    pub key: KvKey,
+    /// The value.
+    #[serde(flatten)]
+    pub value: Value,
+    /// Which version it is, the same on every node.
+    pub revision: Revision,
+    /// Who has signed it.
+    pub author: Author,
+    /// When, by the clock of the author.
+    pub updated_ms: UnixMillis,
+    /// When it will read as deleted.
+    pub expires_ms: Option<UnixMillis>,
+    /// Its number on this node.
+    pub seq: u64,
+}
+
+/// What happened to a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Op {
+    /// It was set.
+    Put,
+    /// It was deleted, purged, or its time was over.
+    Delete,
+}
+
+/// One version of an entry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Version {
+    /// What was done.
+    pub op: Op,
+    /// The value; nothing for a deletion, or if it was larger than
+    /// [`MAX_INLINE_BYTES`](super::MAX_INLINE_BYTES) and is no longer kept.
+    #[serde(flatten)]
+    pub value: Option<Value>,
+    /// Bytes of the value.
+    pub size: u64,
+    /// Which version it is.
+    pub revision: Revision,
+    /// Who has signed it.
+    pub author: Author,
+    /// When, by the clock of the author.
+    pub updated_ms: UnixMillis,
+    /// Its number on this node.
+    pub seq: u64,
+}
+
+/// A change of an entry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Event {
+    /// Its number on this node: rising, not always by 1.
+    pub seq: u64,
+    /// What happened.
+    pub op: Op,
+    /// To what.
+    pub key: KvKey,
+    /// The value; nothing for a deletion, or if it is no longer kept.
+    #[serde(flatten)]
+    pub value: Option<Value>,
+    /// The value before, if there was one and it is still kept.
+    pub old: Option<Value>,
+    /// Which version it is.
+    pub revision: Revision,
+    /// Who has signed it.
+    pub author: Author,
+    /// When, by the clock of the author.
+    pub updated_ms: UnixMillis,
+    /// Whether it came from another node.
+    pub remote: bool,
+}
+
+/// Figures of a space.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Stats {
+    /// Entries that can be read.
+    pub entries: u64,
+    /// Deleted or expired ones that are remembered.
+    pub tombstones: u64,
+    /// Bytes of keys and values.
+    pub bytes: u64,
+    /// Spaces of this node.
+    pub spaces: u64,
+    /// The number of the last change.
+    pub seq: u64,
+    /// Peers that this node has synchronised the space with.
+    pub replicas: u64,
+    /// The last session that ended well.
+    pub last_sync: Option<SyncReport>,
+}
+
+/// What a session did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SyncReport {
+    /// With whom.
+    #[schemars(with = "String")]
+    pub peer: PeerId,
+    /// Round trips.
+    pub rounds: u64,
+    /// Bytes that were sent.
+    pub sent_bytes: u64,
+    /// Bytes that were received.
+    pub received_bytes: u64,
+    /// Entries that were new to this node.
+    pub entries_in: u64,
+    /// Entries that were sent.
+    pub entries_out: u64,
+    /// Entries that were refused: over a quota, without a grant, or dated too far ahead.
+    pub refused: u64,
+    /// Milliseconds it took.
+    pub ms: u64,
+    /// Why it failed, if it did.
+    #[serde(default)]
+    pub error: Option<String>,
+}
+
+/// What kind of space it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SpaceKind {
+    /// It belongs to the network.
+    Default,
+    /// It belongs to this node, or a user of it.
+    Owned,
+    /// It belongs to somebody else.
+    Joined,
+}
+
+/// A space of this node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SpaceInfo {
+    /// Its id; nothing for the default one.
+    pub space: Option<SpaceId>,
+    /// How this node calls it.
+    pub name: String,
+    /// What kind it is.
+    pub kind: SpaceKind,
+    /// What this node may do.
+    pub rights: Option<Rights>,
+    /// Entries that can be read.
+    pub entries: u64,
+    /// Bytes of keys and values.
+    pub bytes: u64,
+    /// Who may do what. Only shown by `kv.space`.
+    #[serde(default)]
+    pub grants: Vec<Grant>,
+}
+
+/// What somebody may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Rights {
+    /// Read.
+    Read,
+    /// Read and write.
+    Write,
+}
+
+/// What is to be granted to whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GrantRequest {
+    /// To whom: a node, or a user on whichever node.
+    pub to: Author,
+    /// What.
+    pub rights: Rights,
+    /// With which keys.
+    #[serde(default)]
+    pub prefix: String,
+    /// Milliseconds for which it is valid; nothing: until it is revoked.
+    #[serde(default)]
+    pub ttl_ms: Option<u64>,
+}
+
+/// A grant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Grant {
+    /// Its name, 32 hexadecimal digits.
+    pub id: String,
+    /// To whom; nothing for a ticket.
+    pub to: Option<Author>,
+    /// By whom; nothing for the owner's key of the space.
+    pub by: Option<Author>,
+    /// What.
+    pub rights: Rights,
+    /// With which keys.
+    pub prefix: String,
+    /// Until when.
+    pub expires_ms: Option<UnixMillis>,
+    /// When it was revoked.
+    pub revoked_ms: Option<UnixMillis>,
+    /// The grant it was derived from.
+    pub parent: Option<String>,
+}
+
+/// A ticket and what it is worth.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SpaceTicket {
+    /// Whoever has it may join.
+    pub ticket: String,
+    /// The grant behind it; revoke it to make the ticket worthless.
+    pub grant: Grant,
+}

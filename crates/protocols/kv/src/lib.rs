@@ -1,0 +1,1 @@
+//! A replicated key-value store: signed entries, spaces, change feeds and range reconciliation.
