@@ -16,7 +16,7 @@ use crate::{file, kept, open, runtime};
 const META: TableDefinition<&[u8], &[u8]> = TableDefinition::new("meta");
 
 /// The version that this code writes.
-const PRESENT: u32 = 3;
+const PRESENT: u32 = 4;
 
 fn peer(number: u8) -> PeerId {
     PeerId::from_bytes(&[&[0, 0x24, 8, 1, 0x12, 0x20][..], &[number; 32]].concat()).unwrap()

@@ -258,15 +258,18 @@ impl Verifier {
         claimed.check()?;
         let Claimed { entry, proof } = claimed;
         let fingerprint = entry.fingerprint();
-        let signed =
-            (*entry.author.key(), proof.depth(), proof.root(&fingerprint), proof.signature);
-        if self.last != Some(signed) {
-            let (author, depth, root, signature) = &signed;
-            let signature = Signature::from_bytes(signature);
-            self.key(author)?
-                .verify_strict(&message(*depth, root), &signature)
-                .map_err(|_| EntryError::Signature)?;
-            self.last = Some(signed);
+        let root = Root {
+            author: *entry.author.key(),
+            depth: proof.depth(),
+            hash: proof.root(&fingerprint),
+            signature: proof.signature,
+        };
+        if self.last != Some(root) {
+            let signature = Signature::from_bytes(&root.signature);
+            let message = message(root.depth, &root.hash);
+            let verified = self.key(&root.author)?.verify_strict(&message, &signature);
+            verified.map_err(|_| EntryError::Signature)?;
+            self.last = Some(root);
         }
         Ok(SignedEntry { entry, fingerprint, proof })
     }
