@@ -8,6 +8,7 @@ use peerage_api::{
 };
 use peerage_store::{AccountsSnapshot, Store};
 use peerage_types::{UnixMillis, UserId};
+use peerage_wire::identity::SigningKey;
 
 use crate::{Outside, inner::Inner};
 
@@ -117,6 +118,14 @@ impl Accounts {
     pub fn blocked(&self, auth: &Auth) -> Result<HashSet<UserId>, AuthError> {
         let open = self.0.check(auth)?;
         Ok(open.book().blocked())
+    }
+
+    /// The key with which the user signs; a copy that wipes itself.
+    ///
+    /// # Errors
+    /// [`AuthError`] when the session is not alive.
+    pub fn signing_key(&self, auth: &Auth) -> Result<SigningKey, AuthError> {
+        Ok(self.0.check(auth)?.signing.clone())
     }
 
     /// Whether `user`, if it is logged in here, has blocked `other`.

@@ -14,6 +14,7 @@ use libp2p::{
 use peerage_accounts::Accounts;
 use peerage_api::{Command, Sink, node};
 use peerage_store::{DirLock, Store};
+use peerage_wire::{identity, kv};
 use tempfile::TempDir;
 use tokio::{sync::mpsc, time};
 
@@ -23,7 +24,7 @@ use crate::{
     listen::{ListenError, Place},
     metrics::Recorded,
     settings::{Profile, Settings},
-    spread::{self, Spread},
+    spread::Spread,
     stack::{LeanStack, StackEvent},
     topics::Topics,
     vetting::{self, Vetting},
@@ -50,7 +51,10 @@ pub(crate) struct Driver {
     pub(crate) accounts: Accounts,
     pub(crate) metrics: Recorded,
     pub(crate) topics: Topics,
+    /// Of users.
     pub(crate) spread: Spread,
+    /// Of entries of the key-value store.
+    pub(crate) entries: Spread,
     pub(crate) vetting: Vetting,
     pub(crate) discovery: Discovery,
     pub(crate) lan: Lan,
@@ -80,7 +84,9 @@ impl Driver {
         let now = Instant::now();
         let forced = settings.profile != Profile::Peer || settings.local_only;
         let protocol = settings.kad.then(|| kad::protocol(&settings.network));
-        let spread = Spread::new(&settings.network, &mut swarm.behaviour_mut().gossip);
+        let gossip = &mut swarm.behaviour_mut().gossip;
+        let spread = Spread::new(identity::topic(&settings.network), gossip);
+        let entries = Spread::new(kv::topic(&settings.network), gossip);
         Self {
             swarm,
             commands,
@@ -89,9 +95,10 @@ impl Driver {
             store,
             accounts,
             metrics,
+            topics: Topics::new([spread.topic(), entries.topic()]),
             spread,
+            entries,
             vetting: Vetting::default(),
-            topics: Topics::new(spread::topic(&settings.network).hash()),
             discovery: Discovery::new(protocol),
             lan: Lan::new(forced),
             kad_mode: None,

@@ -59,6 +59,8 @@ pub struct Settings {
     pub files: FilesSettings,
     /// Sessions of users.
     pub users: UsersSettings,
+    /// The key-value store.
+    pub kv: KvSettings,
 }
 
 /// How long users stay logged in, and what a guess at a password costs.
@@ -83,6 +85,28 @@ impl Default for UsersSettings {
             session_timeout: accounts.session_timeout,
             argon_memory_kib: accounts.argon_memory_kib,
             argon_passes: accounts.argon_passes,
+        }
+    }
+}
+
+/// What the key-value store may hold.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KvSettings {
+    /// Longest value in bytes; the same on all nodes, or some will refuse what others have.
+    pub max_value_bytes: usize,
+    /// Bytes of keys and values of one space.
+    pub max_space_bytes: u64,
+    /// Entries of one space, those included that were deleted in the last 30 days.
+    pub max_space_entries: u64,
+}
+
+impl Default for KvSettings {
+    fn default() -> Self {
+        Self {
+            max_value_bytes: peerage_api::kv::MAX_VALUE_BYTES,
+            max_space_bytes: 1 << 30,
+            max_space_entries: 4_000_000,
         }
     }
 }
@@ -138,6 +162,7 @@ impl Default for Settings {
             agent: concat!("peerage/", env!("CARGO_PKG_VERSION")).to_owned(),
             files: FilesSettings::default(),
             users: UsersSettings::default(),
+            kv: KvSettings::default(),
         }
     }
 }

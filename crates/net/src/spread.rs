@@ -1,4 +1,5 @@
-//! The topic on which users are gossiped: every member reads it, no application does.
+//! Topics of the node's own, on which users and entries are gossiped: every member reads them, no
+//! application does.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +7,6 @@ use libp2p::{
     PeerId,
     gossipsub::{self, IdentTopic, MessageAcceptance, MessageId, PublishError, TopicHash},
 };
-use peerage_identity::Verdict;
-use peerage_types::Network;
-use peerage_wire::identity;
 
 use crate::gossip::{Behaviour, topic_scoring};
 
@@ -29,20 +27,15 @@ pub(crate) struct Heard {
     pub(crate) data: Vec<u8>,
 }
 
-/// The topic of a network.
-pub(crate) fn topic(network: &Network) -> IdentTopic {
-    IdentTopic::new(identity::topic(network))
-}
-
 impl Spread {
     /// Subscribes to the topic.
-    pub(crate) fn new(network: &Network, gossip: &mut Behaviour) -> Self {
-        let topic = topic(network);
+    pub(crate) fn new(topic: String, gossip: &mut Behaviour) -> Self {
+        let topic = IdentTopic::new(topic);
         if let Err(error) = gossip.subscribe(&topic) {
-            tracing::error!(%error, "users are not gossiped");
+            tracing::error!(%error, %topic, "nothing is gossiped on a topic of the node");
         }
         if let Err(reason) = gossip.set_topic_params(topic.clone(), topic_scoring()) {
-            tracing::warn!(reason, "the topic of users is not scored");
+            tracing::warn!(reason, %topic, "a topic of the node is not scored");
         }
         Self { topic, waiting: BTreeMap::new(), next_ticket: 0 }
     }
@@ -52,11 +45,16 @@ impl Spread {
         self.topic.hash() == *topic
     }
 
-    /// Tells every member; nobody there to be told is fine, since users are told on connecting.
+    /// Its name.
+    pub(crate) fn topic(&self) -> TopicHash {
+        self.topic.hash()
+    }
+
+    /// Tells every member; nobody there to be told is fine, since all is compared on connecting.
     pub(crate) fn publish(&self, gossip: &mut Behaviour, data: Vec<u8>) {
         match gossip.publish(self.topic.hash(), data) {
             Ok(_) | Err(PublishError::NoPeersSubscribedToTopic | PublishError::Duplicate) => {}
-            Err(error) => tracing::debug!(%error, "users are not gossiped this time"),
+            Err(error) => tracing::debug!(%error, "not gossiped this time"),
         }
     }
 
@@ -79,13 +77,8 @@ impl Spread {
     }
 
     /// Passes a message on, or not.
-    pub(crate) fn judge(&mut self, gossip: &mut Behaviour, ticket: u64, verdict: Verdict) {
+    pub(crate) fn judge(&mut self, gossip: &mut Behaviour, ticket: u64, accept: MessageAcceptance) {
         let Some((id, via)) = self.waiting.remove(&ticket) else { return };
-        let acceptance = match verdict {
-            Verdict::Accept => MessageAcceptance::Accept,
-            Verdict::Reject => MessageAcceptance::Reject,
-            Verdict::Ignore => MessageAcceptance::Ignore,
-        };
-        gossip.report_message_validation_result(&id, &via, acceptance);
+        gossip.report_message_validation_result(&id, &via, accept);
     }
 }

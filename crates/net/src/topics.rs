@@ -40,7 +40,7 @@ struct Waiting {
 /// State of the facet.
 pub(crate) struct Topics {
     /// Not for applications.
-    reserved: TopicHash,
+    reserved: [TopicHash; 2],
     readers: HashMap<TopicHash, Vec<Sink<Message>>>,
     validators: HashMap<TopicHash, Sink<Candidate>>,
     /// By candidate number, which rises with time, so the first is the next to run out.
@@ -58,7 +58,7 @@ fn hash(topic: &Topic) -> TopicHash {
 }
 
 impl Topics {
-    pub(crate) fn new(reserved: TopicHash) -> Self {
+    pub(crate) fn new(reserved: [TopicHash; 2]) -> Self {
         Self {
             reserved,
             readers: HashMap::new(),
@@ -87,7 +87,7 @@ impl Topics {
     }
 
     fn is_reserved(&self, topic: &Topic) -> bool {
-        hash(topic) == self.reserved
+        self.reserved.contains(&hash(topic))
     }
 
     fn publish(&mut self, gossip: &mut Behaviour, ask: Ask<Publish>) {
@@ -172,7 +172,7 @@ impl Topics {
         let ours = gossip.topics().map(|topic| (topic, true, 0));
         let theirs =
             gossip.all_peers().flat_map(|(_, topics)| topics).map(|topic| (topic, false, 1));
-        let others = ours.chain(theirs).filter(|(topic, ..)| **topic != self.reserved);
+        let others = ours.chain(theirs).filter(|(topic, ..)| !self.reserved.contains(topic));
         for (topic, subscribed, peers) in others {
             let name = topic.as_str().to_owned();
             let summary = topics.entry(name.clone()).or_insert_with(|| TopicSummary {

@@ -3,7 +3,9 @@
 use std::time::Instant;
 
 use libp2p::{
-    Multiaddr, PeerId, StreamProtocol, gossipsub, identify, ping,
+    Multiaddr, PeerId, StreamProtocol,
+    gossipsub::{self, MessageAcceptance},
+    identify, ping,
     swarm::{ConnectionId, SwarmEvent},
 };
 use peerage_api::{
@@ -227,7 +229,7 @@ impl Driver {
         match event {
             users::Event::Gossip(data) => self.spread.publish(&mut stack.gossip, data.to_vec()),
             users::Event::Judged { ticket, verdict } => {
-                self.spread.judge(&mut stack.gossip, ticket, verdict);
+                self.spread.judge(&mut stack.gossip, ticket, acceptance(verdict));
             }
             users::Event::PutRecord { key, value } => {
                 self.discovery.put_user(stack.kad.as_mut(), &key, &value);
@@ -249,5 +251,13 @@ impl Driver {
         let exchange::Event::Misbehaved { peer, reason } = event;
         tracing::debug!(%peer, %reason, "exchange stream reset");
         self.swarm.behaviour_mut().peers.penalise(*peer, MISBEHAVIOUR_POINTS);
+    }
+}
+
+fn acceptance(verdict: users::Verdict) -> MessageAcceptance {
+    match verdict {
+        users::Verdict::Accept => MessageAcceptance::Accept,
+        users::Verdict::Reject => MessageAcceptance::Reject,
+        users::Verdict::Ignore => MessageAcceptance::Ignore,
     }
 }
