@@ -251,7 +251,8 @@ impl Spaces {
         self.link.call(SpaceShow { space }).await
     }
 
-    /// Lets somebody read or write.
+    /// Lets somebody read or write. The ticket is no secret: it tells whom it was made for where the
+    /// space is, and works for nobody else. A node may also join by the id of the space.
     ///
     /// # Errors
     /// [`KvError::NoGrant`] unless this node or the user may pass on as much; [`KvError::TooMany`],
@@ -261,7 +262,7 @@ impl Spaces {
         space: SpaceId,
         grant: GrantRequest,
         auth: Option<Auth>,
-    ) -> Result<Grant, KvError> {
+    ) -> Result<SpaceTicket, KvError> {
         self.link.call(SpaceGrant { space, grant, auth }).await
     }
 
@@ -503,7 +504,7 @@ facet! {
         SpaceCreate => "kv.space_create" -> SpaceInfo;
         SpaceList => "kv.spaces" -> Vec<SpaceInfo>;
         SpaceShow => "kv.space" -> SpaceInfo;
-        SpaceGrant => "kv.grant" -> Grant;
+        SpaceGrant => "kv.grant" -> SpaceTicket;
         SpaceRevoke => "kv.revoke" -> ();
         MakeTicket => "kv.ticket" -> SpaceTicket;
         SpaceJoin => "kv.join" -> SpaceInfo;

@@ -285,7 +285,7 @@ pub struct Grant {
 /// A ticket and what it is worth.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SpaceTicket {
-    /// Whoever has it may join.
+    /// What to join with.
     pub ticket: String,
     /// The grant behind it; revoke it to make the ticket worthless.
     pub grant: Grant,
