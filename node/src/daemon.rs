@@ -15,6 +15,10 @@ use crate::{
 /// What the configuration means for a node in `data`.
 pub(crate) fn settings(config: &Config, data: &Path) -> Result<Settings, Failed> {
     let network = config.text(&keys::NETWORK).parse();
+    let mut kv = Settings::default().kv;
+    kv.max_value_bytes = config.number(&keys::KV_MAX_VALUE_BYTES);
+    kv.max_space_bytes = number(config, &keys::KV_MAX_SPACE_BYTES);
+    kv.max_space_entries = number(config, &keys::KV_MAX_SPACE_ENTRIES);
     Ok(Settings {
         data: Some(data.to_owned()),
         network: network.map_err(|e| Failed::new(Exit::Failed, "bad_config", e))?,
@@ -41,21 +45,26 @@ pub(crate) fn settings(config: &Config, data: &Path) -> Result<Settings, Failed>
             session_timeout: seconds(config, &keys::SESSION_MAX_S),
             ..UsersSettings::default()
         },
+        kv,
     })
 }
 
 fn seconds(config: &Config, key: &keys::Key) -> Duration {
-    Duration::from_secs(u64::try_from(config.number(key)).unwrap_or(u64::MAX))
+    Duration::from_secs(number(config, key))
+}
+
+fn number(config: &Config, key: &keys::Key) -> u64 {
+    u64::try_from(config.number(key)).unwrap_or(u64::MAX)
 }
 
 fn files(config: &Config) -> Result<FilesSettings, Failed> {
     let dir = config.optional(&keys::FILES_DIR).map(std::path::absolute).transpose()?;
-    let number = |key| u64::try_from(config.number(key)).unwrap_or(u64::MAX);
-    let limit = |key| Some(number(key)).filter(|kb| *kb > 0).map(|kb| kb.saturating_mul(1000));
+    let limit =
+        |key| Some(number(config, key)).filter(|kb| *kb > 0).map(|kb| kb.saturating_mul(1000));
     Ok(FilesSettings {
         downloads: dir,
         accept_from: config.list(&keys::FILES_ACCEPT_FROM),
-        accept_max_bytes: number(&keys::FILES_ACCEPT_MAX_MB) << 20,
+        accept_max_bytes: number(config, &keys::FILES_ACCEPT_MAX_MB) << 20,
         send_limit_bps: limit(&keys::FILES_SEND_LIMIT_KB),
         receive_limit_bps: limit(&keys::FILES_RECEIVE_LIMIT_KB),
         allow_relay: config.bool(&keys::FILES_ALLOW_RELAY),

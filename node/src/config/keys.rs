@@ -85,6 +85,7 @@ pub(crate) static SECTIONS: &[Section] = &[
     section("limits", "Limits", "What this node gives at most."),
     section("peers", "Peers", "Peers that are treated specially; more with `peerage peers`."),
     section("files", "Files", "How files are sent and received."),
+    section("kv", "Key-value store", "What the replicated key-value store may hold."),
     section("rpc", "Control", "How programs on this machine control the node."),
     section("log", "Logs", "What is logged, and where to."),
     section("metrics", "Metrics", "Metrics and health over HTTP."),
@@ -149,6 +150,12 @@ keys! {
         "Most that all transfers together receive (in 1000 bytes a second); 0: no limit.";
     FILES_ALLOW_RELAY: files.allow_relay Kind::Bool, Bool(false), "allow-relay",
         "Also transfer files through relays, rather than wait for a direct connection.";
+    KV_MAX_VALUE_BYTES: kv.max_value_bytes Kind::Int(1024, 1 << 28), Int(16 << 20), "max-value-bytes",
+        "Longest value (in bytes); the same on all nodes, or some will refuse what others have.";
+    KV_MAX_SPACE_BYTES: kv.max_space_bytes Kind::Int(1 << 20, 1 << 50), Int(1 << 30), "max-space-bytes",
+        "Keys and values of one space together (in bytes).";
+    KV_MAX_SPACE_ENTRIES: kv.max_space_entries Kind::Int(1, 1_000_000_000_000), Int(4_000_000), "max-space-entries",
+        "Entries of one space, those included that were deleted in the last 30 days.";
     SESSION_IDLE_S: identity.session_idle_s Kind::Int(1, 31_536_000), Int(1800), "session-idle-s",
         "A user who does nothing for this long (in seconds) is logged out.";
     SESSION_MAX_S: identity.session_max_s Kind::Int(1, 31_536_000), Int(86_400), "session-max-s",
