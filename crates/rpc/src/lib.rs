@@ -32,8 +32,8 @@ pub const SOCKET_FILE: &str = "api.sock";
 pub const TOKEN_FILE: &str = "rpc.token";
 /// Largest request and largest answer in bytes.
 ///
-/// 8 MiB: a body of 1 MiB is at worst 6 MiB of JSON, when it is text made of control characters.
-pub const MAX_MESSAGE_BYTES: u32 = 8 << 20;
+/// 24 MiB: a value of 16 MiB is 21.4 MiB of base64.
+pub const MAX_MESSAGE_BYTES: u32 = 24 << 20;
 /// Longest path of a Unix socket in bytes that every system takes.
 ///
 /// Where the data directory is deeper, `api.sock` is a symbolic link to a socket in a private

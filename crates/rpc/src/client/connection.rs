@@ -20,7 +20,7 @@ use crate::CANCEL;
 /// Calls under way at once; half of what a daemon bears by default, so that given up ones that it
 /// still counts do no harm. More wait for their turn, as on the queue of a node in this process.
 const MAX_CALLS: usize = 512;
-/// Requests that wait to be written: at worst 16 × 8 MiB.
+/// Requests that wait to be written: at worst 16 × 24 MiB.
 const MAX_QUEUED: usize = 16;
 
 /// A WebSocket with its reading and its writing task; closes when dropped.

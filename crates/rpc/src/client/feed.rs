@@ -10,7 +10,7 @@ use super::{
     message::{self, Incoming},
 };
 
-/// Items that wait between socket and reader: at worst 16 × 8 MiB.
+/// Items that wait between socket and reader: at worst 16 × 24 MiB.
 const MAX_QUEUED: usize = 16;
 /// Id of the one request on the connection.
 const SUBSCRIBE: u64 = 1;

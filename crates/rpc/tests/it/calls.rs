@@ -147,7 +147,7 @@ async fn the_largest_body_fits_whatever_its_bytes() {
         });
         assert_eq!(answer.unwrap().sent, 1);
     }
-    let error = exchange.broadcast(kind, vec![0xff; 8 << 20]).await.unwrap_err();
+    let error = exchange.broadcast(kind, vec![0xff; 24 << 20]).await.unwrap_err();
     assert!(
         matches!(&error, ExchangeError::Link(LinkError::Mismatch { reason, .. })
             if reason.contains("the most is 8388608")),
