@@ -204,6 +204,24 @@ pub struct SyncReport {
     pub error: Option<String>,
 }
 
+impl SyncReport {
+    /// Of a session that has given nothing but a reason.
+    #[must_use]
+    pub fn failed(peer: PeerId, error: String) -> Self {
+        Self {
+            peer,
+            rounds: 0,
+            sent_bytes: 0,
+            received_bytes: 0,
+            entries_in: 0,
+            entries_out: 0,
+            refused: 0,
+            ms: 0,
+            error: Some(error),
+        }
+    }
+}
+
 /// What kind of space it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
