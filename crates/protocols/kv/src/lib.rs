@@ -1,1 +1,14 @@
 //! A replicated key-value store: signed entries, spaces, change feeds and range reconciliation.
+
+pub mod bounds;
+mod clock;
+mod replica;
+mod summary;
+mod view;
+
+pub use replica::{
+    Changes, Cursor, Incoming, Joined, Limits, Outgoing, PeerRow, ReceiveError, Received, Refusal,
+    Replica, Signer,
+};
+pub use summary::{Item, KeyHash, LEAF_LEVEL, Node, Summary, key_hash};
+pub use view::View;
