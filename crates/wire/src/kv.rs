@@ -17,7 +17,9 @@
 //! Numbers are big-endian; keys of BLAKE3 are padded with zeros to 32 bytes.
 
 mod entry;
+pub mod grant;
 mod proof;
+pub mod ticket;
 
 pub use entry::{Entry, Fingerprint, Kind, MAX_ENTRY_BYTES, MAX_KEY_BYTES};
 pub use proof::{

@@ -7,6 +7,8 @@ mod files_frames;
 mod files_manifest;
 mod identity;
 mod identity_frames;
+mod kv_grant;
+mod kv_ticket;
 mod link;
 #[path = "../../fuzz/replay.rs"]
 mod replay;
