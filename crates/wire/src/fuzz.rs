@@ -5,6 +5,8 @@
 
 use bytes::{Bytes, BytesMut};
 
+use peerage_types::SpaceId;
+
 use crate::{
     exchange::{self, Frame},
     files::manifest::{Manifest, ManifestBuilder},
@@ -12,6 +14,7 @@ use crate::{
         Bundle, Presence, Profile, Record, Signed, Succession,
         frames::{self, LENGTH_BYTES},
     },
+    kv,
     kv::{
         grant::{Grant, GrantRecord, Revocation, Statement},
         ticket,
@@ -179,4 +182,41 @@ pub fn kv_ticket(bytes: &[u8]) {
         assert_eq!(body.encode()[..], *bytes, "it encodes differently");
         _ = ticket::SpaceTicket::open(body);
     }
+}
+
+/// [`kv::frames::Frame::decode`] and [`kv::frames::decode_entries`] neither panic nor accept bytes
+/// that encode differently.
+///
+/// # Panics
+/// When they do.
+pub fn kv_frames(bytes: &[u8]) {
+    let bytes = Bytes::copy_from_slice(bytes);
+    if let Ok(frame) = kv::frames::Frame::decode(&bytes) {
+        assert_eq!(frame.encode()[kv::frames::LENGTH_BYTES..], bytes, "{frame:?} differs");
+    }
+    let body = bytes.slice(1.min(bytes.len())..);
+    if let Ok(entries) = kv::frames::decode_entries(&body, SpaceId([1; 32])) {
+        let shown: Vec<_> = entries.iter().map(kv::frames::Carried::shown).collect();
+        assert_eq!(kv::frames::encode_entries(&shown), body, "{entries:?} encode differently");
+        for body in kv::frames::pack(&shown) {
+            assert!(body.len() <= kv::frames::MAX_ENTRIES_BYTES, "{} bytes", body.len());
+        }
+    }
+}
+
+/// [`kv::gossip::decode`] neither panics nor accepts bytes that encode differently.
+///
+/// # Panics
+/// When it does.
+pub fn kv_gossip(bytes: &[u8]) {
+    let bytes = Bytes::copy_from_slice(bytes);
+    let again = match kv::gossip::decode(&bytes, SpaceId([1; 32])) {
+        Ok(kv::gossip::Message::Entries(entries)) => {
+            let shown: Vec<_> = entries.iter().map(kv::frames::Carried::shown).collect();
+            kv::gossip::entries(&shown)
+        }
+        Ok(kv::gossip::Message::Hint(tags)) => Some(kv::gossip::hint(&tags)),
+        Err(_) => return,
+    };
+    assert_eq!(again, Some(bytes), "it encodes differently");
 }

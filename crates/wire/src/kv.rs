@@ -17,6 +17,8 @@
 //! Numbers are big-endian; keys of BLAKE3 are padded with zeros to 32 bytes.
 
 mod entry;
+pub mod frames;
+pub mod gossip;
 pub mod grant;
 mod proof;
 pub mod ticket;
