@@ -7,8 +7,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     bench,
     commands::{
-        config, contacts, discovery, exchange, files, man, peers, pubsub, services, storage, users,
-        who,
+        config, contacts, discovery, exchange, files, kv, man, peers, pubsub, services, storage,
+        users, who,
     },
     config::Flags,
     output::Output,
@@ -240,6 +240,19 @@ Examples:
   peerage storage ls org.example.notes shopping/
   peerage storage put org.example.notes draft - --ttl 12h < draft.txt")]
     Storage(storage::Args),
+    /// The replicated key-value store: settings and small data that every node has
+    #[command(after_help = "\
+Examples:
+  peerage kv put settings/mail/port 587 --type int
+  peerage kv get settings/mail/port             here, or on any node of the network
+  peerage kv watch settings/                    changes as they happen, wherever they were made
+  peerage kv export backup.jsonl
+  peerage kv space create team                  a space that only some may read and write
+
+Writes are local and immediate, also without any connection; nodes bring each other up to date by
+themselves. Of two writes to one key the later one wins, the same everywhere. Entries are signed
+by the node, or with --as USER by the user.")]
+    Kv(kv::Args),
     /// Measure throughput and latency
     Bench(bench::Args),
     /// The configuration of the daemon
@@ -319,6 +332,15 @@ mod tests {
             ("contact verify ada --yes --number 1", "cannot be used with"),
             ("storage put org.example k v --ttl soon", "15m"),
             ("storage get Org.Example k", "lower-case"),
+            ("kv put k v --type blob", "string, int, float"),
+            ("kv put k v --if-revision 12", "24 hexadecimal digits"),
+            ("kv put k v --create --if-revision none", "cannot be used with"),
+            ("kv put k v --file f", "cannot be used with"),
+            ("kv put k v --ttl soon", "15m"),
+            ("kv ls --limit 0", "1.."),
+            ("kv ls --from=", "the key is empty"),
+            ("kv space grant team --to 12D3Koo", "full peer id"),
+            ("kv space ticket team --read --write", "cannot be used with"),
             ("--as @ status", "handle"),
             ("send f --to", "value is required"),
             ("get x --limit fast", "such as 500k"),

@@ -19,6 +19,7 @@ pub(crate) mod contacts;
 pub(crate) mod discovery;
 pub(crate) mod exchange;
 pub(crate) mod files;
+pub(crate) mod kv;
 pub(crate) mod man;
 mod node;
 mod pages;
@@ -98,6 +99,7 @@ pub(crate) async fn run(command: Client, context: Context<'_>) -> Result<(), Fai
         Client::Contact(args) => contacts::run(context, args).await,
         Client::Service(args) => services::run(context, args).await,
         Client::Storage(args) => storage::run(context, args).await,
+        Client::Kv(args) => kv::run(context, args).await,
         Client::Bench(args) => crate::bench::run(context, args).await,
         Client::Config(args) => config::run(context, args),
         Client::Completions { shell } => man::completions(context.out, shell),

@@ -4,7 +4,7 @@ use std::{io, process::ExitCode};
 
 use peerage_api::{
     Failure, LinkError, contacts::ContactsError, discovery::DiscoveryError,
-    exchange::ExchangeError, files::FilesError, node::NodeError, peers::PeersError,
+    exchange::ExchangeError, files::FilesError, kv::KvError, node::NodeError, peers::PeersError,
     pubsub::PubsubError, services::ServicesError, storage::StorageError, users::UsersError,
 };
 use serde_json::{Map, Value, json};
@@ -130,7 +130,7 @@ macro_rules! from_failure {
     )*};
 }
 from_failure! { NodeError PeersError DiscoveryError PubsubError ExchangeError FilesError }
-from_failure! { UsersError ContactsError ServicesError StorageError }
+from_failure! { UsersError ContactsError ServicesError StorageError KvError }
 
 impl From<LinkError> for Failed {
     fn from(error: LinkError) -> Self {

@@ -5,6 +5,7 @@ use std::future::Future;
 use peerage_api::{
     Node, Stream,
     contacts::{Contacts, ContactsError},
+    kv::KvError,
     storage::StorageError,
     types::{Token, UserId},
     users::{Auth, AuthError, LocalUser, UsersError},
@@ -39,7 +40,7 @@ macro_rules! scoped {
         }
     )*};
 }
-scoped! { UsersError ContactsError StorageError }
+scoped! { UsersError ContactsError StorageError KvError }
 
 /// The node, and the tokens that are kept for its users.
 #[derive(Debug, Clone)]

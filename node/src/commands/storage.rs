@@ -92,7 +92,7 @@ struct Place {
 const MAX_TTL: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// Reads a number of seconds, or a number with a unit.
-fn ttl(text: &str) -> Result<Duration, String> {
+pub(super) fn ttl(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let factor = match unit {

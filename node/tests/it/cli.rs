@@ -21,6 +21,9 @@ fn without_a_daemon_commands_say_so_with_exit_code_3() {
         &["contact", "ls"],
         &["service", "ls"],
         &["storage", "ls", "org.example.notes"],
+        &["kv", "put", "k", "v"],
+        &["kv", "ls"],
+        &["kv", "space", "ls"],
         &["send", ".", "--to", "@ada"],
     ] {
         let finished = sandbox.run(&[command, &["--json"]].concat());

@@ -167,4 +167,8 @@ impl Failure for KvError {
             Self::Refused { .. } | Self::Auth(_) => false,
         }
     }
+
+    fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::NoGrant { .. })
+    }
 }
