@@ -24,7 +24,7 @@
 //! 16 Turn     flags u8 (1: cut)                        yours
 //! 17 Done     state                                    ends the session
 //!
-//! facts       flags u8 (1: cursor, 2: state), epoch u64, floor u64, as of u64, grants 16,
+//! facts       flags u8 (1: cursor, 2: state), epoch u64, floor u64, as of u64, grants 8,
 //!             [epoch u64, seq u64: how far the other side's feed was taken over], [state]
 //! state       flags u8 (1: partial), head u64, count u64, digest 16
 //! tag         level in bits 0 to 2; Rows: bit 7: an answer; Items: bit 7: more of the node follow
@@ -209,7 +209,7 @@ impl Frame {
                 bytes.extend_from_slice(fingerprint);
             }),
             Self::Value { last, none, bytes: part } => {
-                bytes.push(u8::from(*last) * LAST | u8::from(*none) * NONE);
+                bytes.push((u8::from(*last) * LAST) | (u8::from(*none) * NONE));
                 bytes.extend_from_slice(part);
             }
             Self::State(state) | Self::Done(state) => state.encode(bytes),

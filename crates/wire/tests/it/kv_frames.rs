@@ -23,7 +23,7 @@ const SPACE: SpaceId = SpaceId([1; 32]);
 fn facts() -> Facts {
     let state = State { partial: true, head: 5, count: 6, digest: [7; 16] };
     let cursor = Some(Cursor { epoch: 8, seq: 9 });
-    Facts { epoch: 1, floor: 2, as_of: 3, grants: [4; 16], cursor, state: Some(state) }
+    Facts { epoch: 1, floor: 2, as_of: 3, grants: [4; 8], cursor, state: Some(state) }
 }
 
 fn items() -> Items {
@@ -34,8 +34,8 @@ fn items() -> Items {
 fn golden() -> Vec<(&'static str, Frame, String)> {
     let n = |number: u8| format!("{number:016x}");
     let state = format!("01 {} {} {}", n(5), n(6), "07".repeat(16));
-    let long = format!("03 {}{}{} {} {}{} {state}", n(1), n(2), n(3), "04".repeat(16), n(8), n(9));
-    let short = format!("00 {}{}{} {}", n(1), n(2), n(3), "04".repeat(16));
+    let long = format!("03 {}{}{} {} {}{} {state}", n(1), n(2), n(3), "04".repeat(8), n(8), n(9));
+    let short = format!("00 {}{}{} {}", n(1), n(2), n(3), "04".repeat(8));
     let few = Facts { cursor: None, state: None, ..facts() };
     let done = facts().state.unwrap();
     let part = Part { count: 258, sum: [3; 32] };

@@ -133,7 +133,7 @@ fn put_run(body: &mut Vec<u8>, run: &[Shown<'_>], last: Option<&Author>) {
     let depth = proof.depth();
     let is_single = run.len() < 1 << depth;
     let is_same = last == Some(author);
-    body.push(depth | u8::from(is_single) * SINGLE | u8::from(is_same) * SAME_AUTHOR);
+    body.push(depth | (u8::from(is_single) * SINGLE) | (u8::from(is_same) * SAME_AUTHOR));
     if !is_same {
         put_author(body, author);
     }
@@ -148,7 +148,7 @@ fn put_run(body: &mut Vec<u8>, run: &[Shown<'_>], last: Option<&Author>) {
 fn put_entry(body: &mut Vec<u8>, shown: &Shown<'_>) {
     let Entry { key, hlc, kind, size, hash, expires, .. } = shown.entry;
     let value = shown.value.filter(|_| kind.has_value());
-    let flags = u8::from(expires.is_some()) * EXPIRES | u8::from(value.is_some()) * VALUE;
+    let flags = (u8::from(expires.is_some()) * EXPIRES) | (u8::from(value.is_some()) * VALUE);
     body.push(*kind as u8 | flags);
     body.extend_from_slice(&hlc.0.to_be_bytes());
     expires.iter().for_each(|at| body.extend_from_slice(&at.0.to_be_bytes()));

@@ -37,8 +37,8 @@ pub struct Facts {
     pub floor: u64,
     /// When it was last found equal with another replica, in ms; 0: never.
     pub as_of: u64,
-    /// Of all grants and revocations that it knows; zeros: of none.
-    pub grants: [u8; 16],
+    /// Of all grants and revocations that it knows; zeros: it is the default space.
+    pub grants: [u8; 8],
     /// How far it has taken over the other's feed.
     pub cursor: Option<Cursor>,
     /// What it has; nothing as long as it does not know that the other may read.
@@ -93,7 +93,7 @@ impl State {
 impl Facts {
     pub(super) fn encode(&self, bytes: &mut Vec<u8>) {
         let cursor = u8::from(self.cursor.is_some()) * CURSOR;
-        bytes.push(cursor | u8::from(self.state.is_some()) * STATE);
+        bytes.push(cursor | (u8::from(self.state.is_some()) * STATE));
         bytes.extend([self.epoch, self.floor, self.as_of].iter().flat_map(|n| n.to_be_bytes()));
         bytes.extend(self.grants);
         if let Some(Cursor { epoch, seq }) = self.cursor {
