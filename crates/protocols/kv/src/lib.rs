@@ -2,6 +2,7 @@
 
 pub mod bounds;
 mod clock;
+pub mod grants;
 mod replica;
 mod summary;
 mod view;

@@ -107,6 +107,18 @@ fn records_are_these_bytes() {
 }
 
 #[test]
+fn a_grant_and_its_revocation_have_a_place_each() {
+    let [first, second, revocation] = records();
+    let place = |record: &GrantRecord| GrantRecord::place(record.bytes()).unwrap();
+    let of = |kind: u8, id: GrantId| [&[kind][..], &id.0].concat();
+    assert_eq!(place(&first)[..], of(1, first.id()));
+    assert_eq!(place(&second)[..], of(1, second.id()));
+    assert_eq!(place(&revocation)[..], of(2, second.id()));
+    assert_eq!(GrantRecord::place(&[3; 300]), None);
+    assert_eq!(GrantRecord::place(&[]), None);
+}
+
+#[test]
 fn a_change_to_any_byte_is_noticed_and_nothing_is_cut_or_added() {
     for whole in golden() {
         for at in 0..whole.len() {

@@ -177,6 +177,21 @@ impl GrantRecord {
         (bytes.len() <= MAX_RECORD_BYTES).then(|| id(body))
     }
 
+    /// Where a store keeps these bytes if they are a record: of two in the same place the later one
+    /// replaces the former. The kind and the id of the grant that they give or take back.
+    #[must_use]
+    pub fn place(bytes: &[u8]) -> Option<[u8; 17]> {
+        let (&kind, mut body) = bytes.split_first()?;
+        let grant = match kind {
+            Grant::KIND => Self::claimed_id(bytes)?,
+            Revocation::KIND => Revocation::take(&mut body)?.grant,
+            _ => return None,
+        };
+        let mut place = [kind; 17];
+        place[1..].copy_from_slice(&grant.0);
+        Some(place)
+    }
+
     /// Names it; the signature does not count.
     #[must_use]
     pub fn id(&self) -> GrantId {
