@@ -19,14 +19,14 @@
 //! 11 Want     (hash 16)*
 //! 12 Gone     (hash 16)*
 //! 13 Fetch    (hash 16, fingerprint 32)*
-//! 14 Part     flags u8 (1: the last, 2: there is none), bytes
+//! 14 Part     flags u8 (1: the last), bytes
 //! 15 State    state                                    what is compared from now on
 //! 16 Turn     flags u8 (1: cut)                        yours
 //! 17 Done     state                                    ends the session
 //!
-//! facts       flags u8 (1: cursor, 2: state), epoch u64, floor u64, as of u64, grants 8,
+//! facts       flags u8 (1: cursor, 2: state), floor u64, grants 8,
 //!             [epoch u64, seq u64: how far the other side's feed was taken over], [state]
-//! state       flags u8 (1: partial), head u64, count u64, digest 16
+//! state       flags u8 (1: partial), epoch u64, as of u64, head u64, count u64, digest 16
 //! tag         level in bits 0 to 2; Rows: bit 7: an answer; Items: bit 7: more of the node follow
 //! mask        bit n: part n; in a row those that are not empty, in an answer those that differ
 //!             from the row that it answers
@@ -73,7 +73,6 @@ pub const MAX_FETCHED: usize = 1_024;
 const _: () = assert!(MAX_FRAME_BYTES > MAX_ENTRY_BYTES + MAX_PROOF_BYTES + MAX_INLINE_BYTES);
 
 const LAST: u8 = 1;
-const NONE: u8 = 2;
 const CUT: u8 = 1;
 
 /// The first 16 bytes of the hash of a key.
@@ -124,8 +123,6 @@ pub enum Frame {
     Value {
         /// It is the last.
         last: bool,
-        /// There is no such value (any more); then it is the last, and empty.
-        none: bool,
         /// The bytes.
         bytes: Bytes,
     },
@@ -208,8 +205,8 @@ impl Frame {
                 bytes.extend_from_slice(hash);
                 bytes.extend_from_slice(fingerprint);
             }),
-            Self::Value { last, none, bytes: part } => {
-                bytes.push((u8::from(*last) * LAST) | (u8::from(*none) * NONE));
+            Self::Value { last, bytes: part } => {
+                bytes.push(u8::from(*last) * LAST);
                 bytes.extend_from_slice(part);
             }
             Self::State(state) | Self::Done(state) => state.encode(bytes),
@@ -284,11 +281,9 @@ fn fetched(body: &mut &[u8]) -> Option<(KeyHash, Fingerprint)> {
 }
 
 fn value(of: &Bytes, body: &mut &[u8]) -> Option<Frame> {
-    let flags = flags(body, LAST | NONE)?;
+    let last = flags(body, LAST)? == LAST;
     let bytes = of.slice_ref(std::mem::take(body));
-    let (last, none) = (flags & LAST != 0, flags & NONE != 0);
-    let fits = bytes.len() <= FRAME_TARGET && (!none || last && bytes.is_empty());
-    fits.then_some(Frame::Value { last, none, bytes })
+    (1..=FRAME_TARGET).contains(&bytes.len()).then_some(Frame::Value { last, bytes })
 }
 
 fn put_grant(bytes: &mut Vec<u8>, grant: &Bytes) {

@@ -20,6 +20,10 @@ pub struct Cursor {
 pub struct State {
     /// The other may see some prefixes only.
     pub partial: bool,
+    /// Names its feed.
+    pub epoch: u64,
+    /// When it was last found equal with another replica, in ms; 0: never.
+    pub as_of: u64,
     /// The last change in its feed.
     pub head: u64,
     /// Entries, deleted ones included.
@@ -31,12 +35,8 @@ pub struct State {
 /// What a side says of itself at the beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Facts {
-    /// Names its feed.
-    pub epoch: u64,
     /// Up to when it has forgotten what was deleted, in ms.
     pub floor: u64,
-    /// When it was last found equal with another replica, in ms; 0: never.
-    pub as_of: u64,
     /// Of all grants and revocations that it knows; zeros: it is the default space.
     pub grants: [u8; 8],
     /// How far it has taken over the other's feed.
@@ -78,15 +78,16 @@ impl Reason {
 impl State {
     pub(super) fn encode(&self, bytes: &mut Vec<u8>) {
         bytes.push(u8::from(self.partial) * PARTIAL);
-        bytes.extend(self.head.to_be_bytes());
-        bytes.extend(self.count.to_be_bytes());
+        let numbers = [self.epoch, self.as_of, self.head, self.count];
+        bytes.extend(numbers.iter().flat_map(|n| n.to_be_bytes()));
         bytes.extend(self.digest);
     }
 
     pub(super) fn decode(body: &mut &[u8]) -> Option<Self> {
         let partial = flags(body, PARTIAL)? == PARTIAL;
+        let (epoch, as_of) = (number(body)?, number(body)?);
         let (head, count) = (number(body)?, number(body)?);
-        Some(Self { partial, head, count, digest: take(body)? })
+        Some(Self { partial, epoch, as_of, head, count, digest: take(body)? })
     }
 }
 
@@ -94,7 +95,7 @@ impl Facts {
     pub(super) fn encode(&self, bytes: &mut Vec<u8>) {
         let cursor = u8::from(self.cursor.is_some()) * CURSOR;
         bytes.push(cursor | (u8::from(self.state.is_some()) * STATE));
-        bytes.extend([self.epoch, self.floor, self.as_of].iter().flat_map(|n| n.to_be_bytes()));
+        bytes.extend(self.floor.to_be_bytes());
         bytes.extend(self.grants);
         if let Some(Cursor { epoch, seq }) = self.cursor {
             bytes.extend([epoch, seq].iter().flat_map(|n| n.to_be_bytes()));
@@ -104,13 +105,12 @@ impl Facts {
 
     pub(super) fn decode(body: &mut &[u8]) -> Option<Self> {
         let flags = flags(body, CURSOR | STATE)?;
-        let (epoch, floor, as_of) = (number(body)?, number(body)?, number(body)?);
-        let grants = take(body)?;
+        let (floor, grants) = (number(body)?, take(body)?);
         let cursor = match flags & CURSOR {
             0 => None,
             _ => Some(Cursor { epoch: number(body)?, seq: number(body)? }),
         };
         let state = if flags & STATE == 0 { None } else { Some(State::decode(body)?) };
-        Some(Self { epoch, floor, as_of, grants, cursor, state })
+        Some(Self { floor, grants, cursor, state })
     }
 }
