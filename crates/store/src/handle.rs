@@ -228,6 +228,10 @@ impl Store {
         tokio::task::spawn_blocking(work).await.unwrap_or(Err(StoreError::Closed))
     }
 
+    pub(crate) fn is_simulated(&self) -> bool {
+        self.0.inline.is_some()
+    }
+
     /// Reads one snapshot on this thread: for start-up, before there is a runtime.
     pub(crate) fn read_blocking<T>(
         &self,

@@ -262,6 +262,24 @@ impl Kv {
         self.store.read_blocking(|txn| read(&KvSnapshot::open(txn)?))
     }
 
+    /// Waits until what was handed in before is durable: after [`StoreError::Busy`] there is room.
+    ///
+    /// # Errors
+    /// As [`Store::flush`].
+    ///
+    /// # Cancel safety
+    /// Yes.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        self.store.flush().await
+    }
+
+    /// Whether writes and reads are done at once on the calling thread: then other work of this
+    /// node should be, too.
+    #[must_use]
+    pub fn is_simulated(&self) -> bool {
+        self.store.is_simulated()
+    }
+
     /// Takes a snapshot to be read from several times.
     ///
     /// # Errors

@@ -6,27 +6,27 @@ use crate::bounds::MAX_DRIFT;
 
 /// Gives readings that are later than all it has given and seen.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Clock {
+pub(crate) struct Clock {
     high: Hlc,
 }
 
 /// The wall clock is behind what was seen by more than [`MAX_DRIFT`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Behind {
+pub(crate) struct Behind {
     /// By so many seconds.
-    pub seconds: u64,
+    pub(crate) seconds: u64,
 }
 
 impl Clock {
     /// Goes on after a reading.
     #[must_use]
-    pub fn after(high: Hlc) -> Self {
+    pub(crate) fn after(high: Hlc) -> Self {
         Self { high }
     }
 
     /// The latest reading it has given or seen.
     #[must_use]
-    pub fn high(&self) -> Hlc {
+    pub(crate) fn high(&self) -> Hlc {
         self.high
     }
 
@@ -34,7 +34,7 @@ impl Clock {
     ///
     /// # Errors
     /// [`Behind`]: nothing was given.
-    pub fn tick(&mut self, now: UnixMillis, count: u64) -> Result<Hlc, Behind> {
+    pub(crate) fn tick(&mut self, now: UnixMillis, count: u64) -> Result<Hlc, Behind> {
         let first = Hlc::new(now, 0).0.max(self.high.0.saturating_add(1));
         let last = Hlc(first.saturating_add(count.max(1) - 1));
         if is_ahead(last, now) {
@@ -45,14 +45,14 @@ impl Clock {
     }
 
     /// Sees a reading of another node.
-    pub fn observe(&mut self, seen: Hlc) {
+    pub(crate) fn observe(&mut self, seen: Hlc) {
         self.high = self.high.max(seen);
     }
 }
 
 /// Whether a reading is further ahead of the wall clock than [`MAX_DRIFT`].
 #[must_use]
-pub fn is_ahead(hlc: Hlc, now: UnixMillis) -> bool {
+pub(crate) fn is_ahead(hlc: Hlc, now: UnixMillis) -> bool {
     hlc.at() > now.plus(MAX_DRIFT)
 }
 

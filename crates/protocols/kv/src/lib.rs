@@ -4,12 +4,13 @@ pub mod bounds;
 mod clock;
 pub mod grants;
 mod replica;
+mod rows;
 mod summary;
 mod view;
 
 pub use replica::{
-    Changes, Cursor, Incoming, Joined, Limits, Outgoing, PeerRow, ReceiveError, Received, Refusal,
-    Replica, Signer,
+    Changes, Cursor, Heads, Incoming, Joined, Limits, Outgoing, PeerRow, ReceiveError, Received,
+    Refusal, Replica, Signer,
 };
 pub use summary::{Item, KeyHash, LEAF_LEVEL, Node, Summary, key_hash};
 pub use view::View;

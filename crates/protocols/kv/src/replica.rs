@@ -1,202 +1,187 @@
 //! All spaces of a node: what may be asked of them and done to them.
 
-use bytes::Bytes;
-use peerage_api::{
-    kv::{self, Applied, Entry, Event, KvError, SpaceKind, Stats, SyncReport, Version, Write},
-    users::Paged,
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
-use peerage_store::{Kv, StoreError};
-use peerage_types::{Author, KvKey, Network, PeerId, Space, SpaceId, UnixMillis};
-use peerage_wire::kv::{Claimed, Fingerprint};
 
-use crate::{KeyHash, View};
+use futures::FutureExt as _;
+use peerage_api::kv::KvError;
+use peerage_store::{Kv, Pending, StoreError};
+use peerage_types::{Space, SpaceId, UnixMillis};
+use peerage_wire::kv::default_space;
 
+use crate::{bounds::floor, clock::Clock, rows::Counters};
+
+mod access;
+mod apply;
+mod audit;
+mod batch;
+mod changes;
+mod edit;
+mod list;
+mod open;
+mod peers;
+mod reads;
+mod receive;
 mod shapes;
+mod space;
+mod spaces;
+mod sums;
+mod sweep;
 
+pub use changes::Changes;
 pub use shapes::{
     Cursor, Incoming, Joined, Limits, Outgoing, PeerRow, ReceiveError, Received, Refusal, Signer,
 };
 
+pub(crate) use edit::{Place, parts, row};
+pub(crate) use space::SpaceState;
+pub(crate) use sums::{children, total};
+pub(crate) use sweep::key_behind;
+
 /// The replica of a node. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Replica {}
+pub struct Replica {
+    inner: Arc<Inner>,
+}
 
-/// Changes of a space, in pages.
 #[derive(Debug)]
-pub struct Changes {}
-
-impl Changes {
-    /// The next ones; waits until there are any.
-    pub async fn next(&mut self) -> Result<Vec<Event>, KvError> {
-        todo!()
-    }
+struct Inner {
+    kv: Kv,
+    local: Signer,
+    default: SpaceId,
+    limits: Limits,
+    clock: Mutex<Clock>,
+    spaces: RwLock<BTreeMap<SpaceId, Arc<SpaceState>>>,
+    reads: reads::Reads,
+    /// Up to when deleted entries were forgotten; in ms.
+    floor: AtomicU64,
 }
 
 impl Replica {
-    /// Opens it.
-    pub async fn open(
-        local: Signer,
-        network: &Network,
-        limits: Limits,
-        kv: Kv,
-        now: UnixMillis,
-    ) -> Result<Self, StoreError> {
-        let _ = (local, network, limits, kv, now);
-        todo!()
-    }
-
-    /// The space that a name means, if this node has joined it.
-    pub fn resolve(&self, space: Space) -> Result<SpaceId, KvError> {
-        let _ = space;
-        todo!()
-    }
-
-    /// Applies writes, all or none.
-    pub async fn apply(
-        &self,
-        space: Space,
-        signer: &Signer,
-        writes: Vec<Write>,
-        now: UnixMillis,
-    ) -> Result<Applied, KvError> {
-        let _ = (space, signer, writes, now);
-        todo!()
-    }
-
-    /// One entry.
-    pub async fn get(&self, space: Space, key: KvKey, now: UnixMillis) -> Result<Entry, KvError> {
-        let _ = (space, key, now);
-        todo!()
-    }
-
-    /// A page of entries.
-    pub async fn list(&self, ask: kv::List, now: UnixMillis) -> Result<Paged<Entry>, KvError> {
-        let _ = (ask, now);
-        todo!()
-    }
-
-    /// Versions of a key, the newest first.
-    pub async fn history(&self, space: Space, key: KvKey) -> Result<Vec<Version>, KvError> {
-        let _ = (space, key);
-        todo!()
-    }
-
-    /// Figures.
-    pub async fn stats(&self, space: Space) -> Result<Stats, KvError> {
-        let _ = space;
-        todo!()
-    }
-
-    /// Changes after a sequence number, or those to come.
-    pub async fn changes(
-        &self,
-        space: Space,
-        prefix: String,
-        from: Option<u64>,
-    ) -> Result<Changes, KvError> {
-        let _ = (space, prefix, from);
-        todo!()
-    }
-
-    /// Marks what is expired; tells when the next is due.
-    pub async fn expire(&self, now: UnixMillis) -> Result<Option<UnixMillis>, KvError> {
-        let _ = now;
-        todo!()
-    }
-
-    /// Forgets what was deleted or expired up to [`floor`](crate::bounds::floor)`(now)`; how many.
-    pub async fn release(&self, now: UnixMillis) -> Result<u64, KvError> {
-        let _ = now;
-        todo!()
-    }
-
-    /// The spaces.
+    /// In whose name the node itself writes.
     #[must_use]
-    pub fn spaces(&self) -> Vec<Joined> {
-        todo!()
+    pub fn local(&self) -> &Signer {
+        &self.inner.local
     }
 
-    /// Joins a space, or renames it.
-    pub async fn join_space(
+    /// The default space of the network.
+    #[must_use]
+    pub fn default_space(&self) -> SpaceId {
+        self.inner.default
+    }
+
+    /// The space that a name means.
+    ///
+    /// # Errors
+    /// [`KvError::NoSuchSpace`]: this node has not joined it.
+    pub fn resolve(&self, space: Space) -> Result<SpaceId, KvError> {
+        self.named(space).map(|space| space.place.id)
+    }
+
+    /// The sequence number of the last change of a space, and of each further one as it happens.
+    ///
+    /// # Errors
+    /// [`KvError::NoSuchSpace`].
+    pub fn heads(&self, space: &SpaceId) -> Result<Heads, KvError> {
+        Ok(Heads(self.joined(space)?.counters.subscribe()))
+    }
+
+    /// Up to when deleted and expired entries are forgotten: see [`floor`].
+    #[must_use]
+    pub fn floor(&self, now: UnixMillis) -> UnixMillis {
+        UnixMillis(self.inner.floor.load(Relaxed)).max(floor(now))
+    }
+
+    fn named(&self, space: Space) -> Result<Arc<SpaceState>, KvError> {
+        let id = match space {
+            Space::Default => self.inner.default,
+            Space::Owned(id) => id,
+        };
+        self.all().get(&id).cloned().ok_or(KvError::NoSuchSpace { space })
+    }
+
+    fn joined(&self, id: &SpaceId) -> Result<Arc<SpaceState>, KvError> {
+        self.all().get(id).cloned().ok_or(KvError::NoSuchSpace { space: self.space_of(*id) })
+    }
+
+    fn space_of(&self, id: SpaceId) -> Space {
+        if id == self.inner.default { Space::Default } else { Space::Owned(id) }
+    }
+
+    fn all(&self) -> RwLockReadGuard<'_, BTreeMap<SpaceId, Arc<SpaceState>>> {
+        self.inner.spaces.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn clock(&self) -> MutexGuard<'_, Clock> {
+        self.inner.clock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does what keeps a processor busy on the blocking pool, unless it is little.
+    async fn work<T: Send + 'static>(
         &self,
-        id: SpaceId,
-        kind: SpaceKind,
-        name: String,
-        now: UnixMillis,
-    ) -> Result<Joined, KvError> {
-        let _ = (id, kind, name, now);
-        todo!()
+        heavy: bool,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, KvError> {
+        if !heavy || self.inner.kv.is_simulated() {
+            return Ok(work());
+        }
+        // Cancelled when the runtime shuts down before it began.
+        tokio::task::spawn_blocking(work).await.map_err(|_| stored(StoreError::Closed))
     }
 
-    /// Leaves a space and removes all of it.
-    pub async fn leave_space(&self, id: SpaceId) -> Result<(), KvError> {
-        let _ = id;
-        todo!()
-    }
-
-    /// Takes grants and revocations; how many were new.
-    pub async fn add_grants(
+    /// Waits for a write and tells of it, even if this is dropped.
+    async fn committed<T: Send + 'static>(
         &self,
-        space: &SpaceId,
-        grants: Vec<Bytes>,
-        now: UnixMillis,
-    ) -> Result<usize, KvError> {
-        let _ = (space, grants, now);
-        todo!()
-    }
-
-    /// A snapshot for a reader.
-    pub async fn view(
-        &self,
-        space: &SpaceId,
-        reader: &Author,
-        now: UnixMillis,
-    ) -> Result<View, Refusal> {
-        let _ = (space, reader, now);
-        todo!()
-    }
-
-    /// Of each whether it would win and is not here.
-    pub async fn lacks(&self, space: &SpaceId, claimed: &[Claimed]) -> Result<Vec<bool>, KvError> {
-        let _ = (space, claimed);
-        todo!()
-    }
-
-    /// Takes entries, and in the same transaction notes how far the peer's feed was taken over.
-    pub async fn receive(
-        &self,
-        space: &SpaceId,
-        from: PeerId,
-        entries: Vec<Incoming>,
-        cursor: Option<Cursor>,
-        now: UnixMillis,
-    ) -> Result<Received, ReceiveError> {
-        let _ = (space, from, entries, cursor, now);
-        todo!()
-    }
-
-    /// Removes entries without a trace, if they still are what is said; how many.
-    pub async fn bury(
-        &self,
-        space: &SpaceId,
-        dead: Vec<(KeyHash, Fingerprint)>,
-    ) -> Result<u64, KvError> {
-        let _ = (space, dead);
-        todo!()
-    }
-
-    /// Notes a session. `equal`: both were found equal, and this is the `as_of` that the other side
-    /// has told of itself.
-    pub async fn synced(
-        &self,
-        space: &SpaceId,
-        peer: PeerId,
-        report: SyncReport,
-        equal: Option<UnixMillis>,
-        cursor: Option<Cursor>,
-        now: UnixMillis,
-    ) -> Result<(), KvError> {
-        let _ = (space, peer, report, equal, cursor, now);
-        todo!()
+        space: &Arc<SpaceState>,
+        mut pending: Pending<batch::Verdict<T>>,
+    ) -> Result<(Counters, T), KvError> {
+        let space = space.clone();
+        let publish = move |outcome: Result<batch::Verdict<T>, StoreError>| {
+            let (counters, made) = outcome.map_err(stored)??;
+            space.publish(counters);
+            Ok((counters, made))
+        };
+        if let Some(outcome) = (&mut pending).now_or_never() {
+            return publish(outcome);
+        }
+        let told = tokio::spawn(async move { publish(pending.await) });
+        told.await.unwrap_or_else(|_| Err(stored(StoreError::Closed)))
     }
 }
+
+/// Changes of a space, as numbers.
+#[derive(Debug, Clone)]
+pub struct Heads(tokio::sync::watch::Receiver<Counters>);
+
+impl Heads {
+    /// The last one.
+    #[must_use]
+    pub fn last(&mut self) -> u64 {
+        self.0.borrow_and_update().head
+    }
+
+    /// The next one that was not seen yet; `None` once the space was left.
+    ///
+    /// # Cancel safety
+    /// Yes.
+    pub async fn next(&mut self) -> Option<u64> {
+        self.0.changed().await.ok()?;
+        Some(self.last())
+    }
+}
+
+/// How a failure of the store is told.
+pub(crate) fn stored(error: StoreError) -> KvError {
+    match error {
+        StoreError::Busy => KvError::Busy,
+        other => KvError::Store { reason: other.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests;
