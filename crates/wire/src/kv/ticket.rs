@@ -1,4 +1,4 @@
-//! Tickets: an invitation to a space and who has it, as text that survives being read aloud or typed.
+//! Tickets: a way into a space and who has it, as text that survives being read aloud or typed.
 //!
 //! [Bech32m](https://github.com/bitcoin/bips/blob/master/bip-0350.mediawiki) with the prefix
 //! `peeragespace`, at most 1023 characters, over
@@ -6,9 +6,10 @@
 //! ```text
 //! version  u8    1
 //! space    32
-//! invite   32    the secret key to which the last grant was given
+//! holder   kind u8 (1 node, 2 user, 3 whoever has the ticket), 32: to whom the last grant was given,
+//!          by its public key; of kind 3 the secret key
 //! name     length u8, UTF-8 without control characters
-//! grants   count u8 (1 to 4), from the key of the space to the invite, each
+//! grants   count u8 (1 to 4), from the key of the space to the holder, each
 //!          (to kind u8, to 32: not of the last), rights u8, given u64, expiry u64, nonce 8,
 //!          length u16 and what its prefix adds to the one before, signature 64
 //! peers    count u8 (up to 8), each length u8, peer id, count u8 (up to 6) of addresses, each
@@ -23,7 +24,7 @@ use std::fmt;
 
 use bech32::{Bech32m, Hrp, primitives::decode::CheckedHrpstring};
 use ed25519_dalek::SigningKey;
-use peerage_types::{Multiaddr, PeerId, SpaceId};
+use peerage_types::{Author, Multiaddr, PeerId, SpaceId};
 use zeroize::Zeroizing;
 
 use super::grant::{Grant, Grantee, RecordError, Signed};
@@ -44,16 +45,42 @@ pub const MAX_ADDRESSES: usize = 6;
 /// Longest text: what Bech32m can protect.
 const MAX_CHARS: usize = 1023;
 
-/// An invitation to a space. Whoever has it may pass its grant on, once or often: a secret.
+/// To whom the last grant of a ticket was given.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Holder {
+    /// A node or a user, who alone can use the ticket.
+    Named(Author),
+    /// Whoever has the ticket may pass its grant on with this key, once or often: a secret.
+    Anyone(SigningKey),
+}
+
+impl Holder {
+    /// As it is in the grant.
+    #[must_use]
+    pub fn grantee(&self) -> Grantee {
+        match self {
+            Self::Named(author) => (*author).into(),
+            Self::Anyone(key) => Grantee::Invite(key.verifying_key().to_bytes()),
+        }
+    }
+}
+
+impl fmt::Debug for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.grantee(), f)
+    }
+}
+
+/// A way into a space.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SpaceTicket {
     /// The space.
     pub space: SpaceId,
     /// How who invites calls it; up to [`MAX_NAME_BYTES`].
     pub name: String,
-    /// The key that the last grant was given to.
-    pub invite: SigningKey,
-    /// From the key of the space to the invite, each derived from the one before.
+    /// To whom the last grant was given.
+    pub holder: Holder,
+    /// From the key of the space to the holder, each derived from the one before.
     pub grants: Vec<Signed<Grant>>,
     /// Who has the space, and where they may be reached.
     pub peers: Vec<(PeerId, Vec<Multiaddr>)>,
@@ -64,9 +91,10 @@ impl fmt::Debug for SpaceTicket {
         f.debug_struct("SpaceTicket")
             .field("space", &self.space)
             .field("name", &self.name)
+            .field("holder", &self.holder)
             .field("grants", &self.grants)
             .field("peers", &self.peers)
-            .finish_non_exhaustive()
+            .finish()
     }
 }
 
@@ -88,8 +116,8 @@ pub enum TicketError {
     /// A grant in it is not valid.
     #[error(transparent)]
     Grant(#[from] RecordError),
-    /// Its grants do not lead from the space to the invite.
-    #[error("its grants do not lead from the space to the invitation")]
+    /// Its grants do not lead from the space to the holder.
+    #[error("its grants do not lead from the space to its holder")]
     Chain,
     /// It does not fit: the prefix of its grant, or its chain of grants, is too long.
     #[error("it does not fit into a text; shorten the prefix or let the owner make it")]
@@ -97,7 +125,7 @@ pub enum TicketError {
 }
 
 impl SpaceTicket {
-    /// The ticket as text, a secret. Addresses, then peers, that do not fit are left out, last ones
+    /// The ticket as text, a secret if it is for anyone. Addresses, then peers, that do not fit are left out, last ones
     /// first.
     ///
     /// # Errors
@@ -146,15 +174,15 @@ impl SpaceTicket {
                 && grant.parent == parent.map(Signed::id)
                 && grant.prefix.starts_with(prefix)
         };
-        let invite = Grantee::Invite(self.invite.verifying_key().to_bytes());
+        let holder = self.holder.grantee();
         let leads = self.grants.iter().zip(parents).all(follows)
             && self.grants.len() <= MAX_LINKS
-            && self.grants.last().is_some_and(|last| last.to == invite);
+            && self.grants.last().is_some_and(|last| last.to == holder);
         leads.then(|| Body::new(self)).ok_or(TicketError::Chain)
     }
 
     pub(crate) fn open(body: Body) -> Result<Self, TicketError> {
-        let Body { space, invite, name, links, peers } = body;
+        let Body { space, holder, name, links, peers } = body;
         let join = |(grant, signature)| Signed::join(grant, signature);
         let grants = links.into_iter().map(join).collect::<Result<_, _>>()?;
         let peers = peers.into_iter().map(|(peer, addresses)| {
@@ -164,7 +192,7 @@ impl SpaceTicket {
             Ok((peer, addresses.collect()))
         });
         let peers = peers.collect::<Result<_, TicketError>>()?;
-        Ok(Self { space, name, invite: SigningKey::from_bytes(&invite), grants, peers })
+        Ok(Self { space, name, holder, grants, peers })
     }
 }
 

@@ -1,11 +1,11 @@
 use bech32::{Bech32m, Hrp};
 use data_encoding::HEXLOWER;
-use peerage_types::{Multiaddr, PeerId, SpaceId, UserId};
+use peerage_types::{Author, Multiaddr, PeerId, SpaceId, UserId};
 use peerage_wire::{
     fuzz,
     kv::{
         grant::{Grant, Grantee, MAX_PREFIX_BYTES, RecordError, Rights, Signed},
-        ticket::{MAX_LINKS, MAX_NAME_BYTES, PREFIX, SpaceTicket, TicketError},
+        ticket::{Holder, MAX_LINKS, MAX_NAME_BYTES, PREFIX, SpaceTicket, TicketError},
     },
 };
 
@@ -44,7 +44,7 @@ fn ticket(grants: Vec<Signed<Grant>>) -> SpaceTicket {
     SpaceTicket {
         space: SpaceId(public(&space())),
         name: "nötes".into(),
-        invite: key(9),
+        holder: Holder::Anyone(key(9)),
         grants,
         peers: vec![(peer(), vec![address(1)])],
     }
@@ -69,6 +69,19 @@ fn a_ticket_survives_as_text_in_either_case() {
     }
 }
 
+#[test]
+fn a_ticket_for_a_node_or_a_user_holds_no_secret_and_survives() {
+    let key9 = public(&key(9));
+    for author in [Author::Node(key9), Author::User(UserId(key9))] {
+        let grant = Grant { to: author.into(), ..first() };
+        let grants = vec![Signed::sign(grant, &space()).unwrap()];
+        let named = SpaceTicket { holder: Holder::Named(author), ..ticket(grants) };
+        let text = named.encode().unwrap();
+        assert!(!HEXLOWER.encode(&inside(&text)).contains(&"09".repeat(32)));
+        assert_eq!(SpaceTicket::decode(&text), Ok(named));
+    }
+}
+
 const SIGNATURES: [&str; 2] = [
     "e0f9b24567ccb2bbb2a64134e65ce0e94e7d54d5964fdfaa8602d75fc92599a1fbc2a66dce75316b10652419a6a98b5232eae8a586bc0f90adbdebb299911608",
     "d9101bb2f360bb0fdb4b9c4770e96c39312fbfeb02653683b5d899b80926d510d283d643e03c3a6cad03a458536ad1a9e96f30c6e7c9ab7514dcf77351df110c",
@@ -80,7 +93,7 @@ fn golden() -> Vec<u8> {
     let [first, second] = SIGNATURES;
     let peer = HEXLOWER.encode(&peer().to_bytes());
     let hex = format!(
-        "01{space}{invite}066ec3b6746573\
+        "01{space}03{invite}066ec3b6746573\
          02\
          02{user}02000001a3185c5000{:016x}{nonce}0000{first}\
          01000001a3185c5000000001a3185c5001{nonce}0002612f{second}\
@@ -106,9 +119,9 @@ fn a_ticket_with_a_changed_byte_admits_nobody_to_anything_else() {
     for at in 0..whole.len() {
         let mut changed = whole.clone();
         changed[at] ^= 1;
-        // Name and peers are not signed; what is signed and the invite are as they were.
+        // Name and peers are not signed; what is signed and the holder are as they were.
         if let Ok(read) = SpaceTicket::decode(&coded(&changed)) {
-            assert_eq!((&read.grants, &read.invite), (&fine.grants, &fine.invite), "at {at}");
+            assert_eq!((&read.grants, &read.holder), (&fine.grants, &fine.holder), "at {at}");
         }
         assert!(SpaceTicket::decode(&coded(&whole[..at])).is_err(), "up to {at}");
     }
@@ -131,10 +144,10 @@ fn what_is_wrong_with_a_ticket_is_said() {
     fails(&coded(&[]), TicketError::Malformed);
     fails(&coded(&[1, 0xff]), TicketError::Malformed);
     let mut forged = golden();
-    forged[170] ^= 1;
+    forged[171] ^= 1;
     fails(&coded(&forged), TicketError::Grant(RecordError::Signature));
     let mut spoken = golden();
-    spoken[66] = 0x1b;
+    spoken[67] = 0x1b;
     fails(&coded(&spoken), TicketError::Malformed);
 }
 
@@ -167,7 +180,7 @@ fn a_ticket_that_cannot_be_made_is_not() {
     fails(|it| _ = it.grants.remove(0), TicketError::Chain);
     fails(|it| _ = it.grants.remove(1), TicketError::Chain);
     fails(|it| _ = it.grants.pop(), TicketError::Chain);
-    fails(|it| it.invite = key(8), TicketError::Chain);
+    fails(|it| it.holder = Holder::Anyone(key(8)), TicketError::Chain);
     fails(|it| it.space = SpaceId([3; 32]), TicketError::Chain);
     fails(|it| it.grants = chain(5, ""), TicketError::Chain);
     fails(|it| it.name = "n".repeat(MAX_NAME_BYTES + 1), TicketError::Malformed);

@@ -1,10 +1,10 @@
 //! The inside of a ticket, before anything in it is verified.
 
 use ed25519_dalek::SigningKey;
-use peerage_types::{Multiaddr, PeerId, SpaceId, UnixMillis};
+use peerage_types::{Author, Multiaddr, PeerId, SpaceId, UnixMillis};
 use zeroize::Zeroizing;
 
-use super::{MAX_ADDRESSES, MAX_LINKS, MAX_PEERS, SpaceTicket, TicketError, name_fits};
+use super::{Holder, MAX_ADDRESSES, MAX_LINKS, MAX_PEERS, SpaceTicket, TicketError, name_fits};
 use crate::kv::{
     grant::{Grant, GrantId, Grantee, MAX_PREFIX_BYTES, Rights, Signed, take_text},
     proof::expiry,
@@ -15,7 +15,7 @@ const VERSION: u8 = 1;
 /// A longer address does not fit into any ticket.
 const MAX_ADDRESS_BYTES: usize = 512;
 /// More than the longest form there is before addresses are left out, so that the secret in it is not
-/// left behind in memory when it grows: 130 + 4 × 124 + 1024 + 8 × (68 + 6 × 514) bytes.
+/// left behind in memory when it grows: 131 + 4 × 124 + 1024 + 8 × (68 + 6 × 514) bytes.
 const CAPACITY: usize = 32 << 10;
 
 /// A peer id and addresses in their binary forms.
@@ -24,7 +24,7 @@ type Peer = (Vec<u8>, Vec<Vec<u8>>);
 /// What a ticket says.
 pub(crate) struct Body {
     pub(super) space: SpaceId,
-    pub(super) invite: Zeroizing<[u8; 32]>,
+    pub(super) holder: Holder,
     pub(super) name: String,
     /// With what shall be their signatures.
     pub(super) links: Vec<(Grant, [u8; 64])>,
@@ -32,7 +32,7 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    /// Of a ticket whose grants lead to its invite.
+    /// Of a ticket whose grants lead to its holder.
     pub(super) fn new(ticket: &SpaceTicket) -> Self {
         let peer = |(peer, addresses): &(PeerId, Vec<Multiaddr>)| {
             let addresses = addresses.iter().map(Multiaddr::to_vec);
@@ -41,7 +41,7 @@ impl Body {
         };
         Self {
             space: ticket.space,
-            invite: Zeroizing::new(ticket.invite.to_bytes()),
+            holder: ticket.holder.clone(),
             name: ticket.name.clone(),
             links: ticket.grants.iter().map(|it| ((**it).clone(), *it.signature())).collect(),
             peers: ticket.peers.iter().take(MAX_PEERS).map(peer).collect(),
@@ -63,7 +63,7 @@ impl Body {
         let mut bytes = Zeroizing::new(Vec::with_capacity(CAPACITY));
         bytes.push(VERSION);
         bytes.extend_from_slice(&self.space.0);
-        bytes.extend_from_slice(&*self.invite);
+        put_holder(&mut bytes, &self.holder);
         bytes.push(self.name.len() as u8);
         bytes.extend_from_slice(self.name.as_bytes());
         bytes.push(self.links.len() as u8);
@@ -93,7 +93,7 @@ impl Body {
 
     fn take(body: &mut &[u8]) -> Option<Self> {
         let space = SpaceId(take(body)?);
-        let invite = Zeroizing::new(take(body)?);
+        let holder = take_holder(body)?;
         let [len] = take(body)?;
         let name =
             String::from_utf8(take_bytes(body, len.into())?).ok().filter(|n| name_fits(n))?;
@@ -101,14 +101,32 @@ impl Body {
         let mut links: Vec<(Grant, [u8; 64])> = Vec::with_capacity(count);
         for left in (0..count).rev() {
             let to = match left {
-                0 => Grantee::Invite(SigningKey::from_bytes(&invite).verifying_key().to_bytes()),
+                0 => holder.grantee(),
                 _ => Grantee::new(take::<1>(body)?[0], take(body)?)?,
             };
             let grant = take_link(body, space, to, links.last().map(|(grant, _)| grant))?;
             links.push((grant, take(body)?));
         }
-        Some(Self { space, invite, name, links, peers: take_peers(body)? })
+        Some(Self { space, holder, name, links, peers: take_peers(body)? })
     }
+}
+
+fn put_holder(bytes: &mut Vec<u8>, holder: &Holder) {
+    bytes.push(holder.grantee().kind());
+    match holder {
+        Holder::Named(author) => bytes.extend_from_slice(author.key()),
+        Holder::Anyone(key) => bytes.extend_from_slice(key.as_bytes()),
+    }
+}
+
+fn take_holder(body: &mut &[u8]) -> Option<Holder> {
+    let [kind] = take(body)?;
+    let key = Zeroizing::new(take(body)?);
+    Some(match Grantee::new(kind, *key)? {
+        Grantee::Invite(_) => Holder::Anyone(SigningKey::from_bytes(&key)),
+        Grantee::Node(key) => Holder::Named(Author::Node(key)),
+        Grantee::User(user) => Holder::Named(Author::User(user)),
+    })
 }
 
 /// What a grant says beyond space, grantee, issuer and parent; `suffix` is what its prefix adds.
