@@ -32,6 +32,22 @@ pub const MAX_WATCHERS: usize = 256;
 /// Peers that a space remembers, the least recently synchronised are forgotten: 1,024 × 300 bytes.
 pub const MAX_REPLICAS: usize = 1_024;
 
+/// Sessions that others may have with this node at once; for the memory of each see `session/bounds.rs`.
+pub const MAX_SERVED: usize = 16;
+/// Sessions with one peer at once, each way: one for each of some spaces.
+pub const MAX_STREAMS_PER_PEER: usize = 4;
+/// A session in which nothing moves for this long is given up.
+pub const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
+/// Gossiped messages that are verified at once: 64 × 32 KiB = 2 MiB.
+pub const MAX_JUDGING: usize = 64;
+/// Gossiped messages for one batch of this node's own; of larger ones the peers are asked to fetch
+/// them: 8 × 32 KiB.
+pub const MAX_MESSAGES: usize = 8;
+/// Ranges of changes that wait to be told: 1,024 × 56 bytes.
+pub const MAX_UNTOLD: usize = 1_024;
+/// Readers of changes of all spaces: 256 × a page of events.
+pub const MAX_WATCHES: usize = 256;
+
 /// The time up to which deleted and expired entries are forgotten everywhere: the start of the UTC
 /// day in which `now` − 30 days is.
 #[must_use]

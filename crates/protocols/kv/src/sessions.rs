@@ -137,6 +137,22 @@ impl Sessions {
         }
     }
 
+    /// Somebody wants a session now, whatever was before.
+    pub(crate) fn on_asked(&mut self, pair: &Pair, now: Instant) {
+        match self.pairs.get_mut(pair).map(|state| state.phase) {
+            Some(Phase::Waiting(_)) => self.wait(pair, now),
+            Some(Phase::Running) => {
+                self.pairs.entry(*pair).and_modify(|state| state.again = true);
+            }
+            None => {}
+        }
+    }
+
+    /// Whether a peer has refused the space.
+    pub(crate) fn is_refused(&self, pair: &Pair) -> bool {
+        self.pairs.get(pair).is_some_and(|state| state.refused)
+    }
+
     /// What came from one peer may be new to all others.
     pub(crate) fn on_learned(&mut self, from: &PeerId, space: SpaceId, now: Instant) {
         let others: Vec<_> = self.peers.keys().filter(|peer| *peer != from).copied().collect();

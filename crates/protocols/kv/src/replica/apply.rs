@@ -58,11 +58,11 @@ impl Replica {
         let count = writes.prepared.len() as u64;
 
         let gate = space.gate.lock().await;
-        let mut clock = self.clock();
-        let first = clock.tick(now, count);
+        let (first, high) = {
+            let mut clock = self.clock();
+            (clock.tick(now, count), clock.high())
+        };
         let first = first.map_err(|behind| KvError::Clock { seconds: behind.seconds })?;
-        let high = clock.high();
-        drop(clock);
         if let Some(denied) = writes.prepared.iter().zip(first.0..).find_map(|((_, write), hlc)| {
             let key = write.key.as_str();
             (!space.may_write(&signer.author, key, Hlc(hlc))).then(|| space.no_grant(key))

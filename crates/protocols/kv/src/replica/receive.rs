@@ -153,10 +153,11 @@ impl Replica {
         cursor: Option<Cursor>,
         now: UnixMillis,
     ) -> Result<Batch, KvError> {
-        let mut clock = self.clock();
-        candidates.iter().for_each(|candidate| clock.observe(candidate.entry().hlc));
-        let high = clock.high();
-        drop(clock);
+        let high = {
+            let mut clock = self.clock();
+            candidates.iter().for_each(|candidate| clock.observe(candidate.entry().hlc));
+            clock.high()
+        };
         let (place, space, limits) = (space.place, space.space, self.inner.limits);
         let mode = Mode::Remote { from: rows::from(&from) };
         let cursor = cursor.map(|cursor| (rows::replica(place.no, &from), cursor));
