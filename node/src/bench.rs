@@ -7,6 +7,7 @@ mod exchange;
 mod files;
 mod hub;
 mod idle;
+mod kv;
 mod link;
 mod process;
 mod side;
@@ -94,6 +95,19 @@ from the start of the sender to the moment everything is verified and on disk at
 Two nodes in this process with stores on disk (in $TMPDIR). The plain append is what the disk gives
 without a database; a call that asks the driver is what a checked call is compared with.")]
     Users,
+    /// Key-value store: puts, gets, how fast a put is seen, and what synchronising costs
+    #[command(after_help = "\
+Stores are on disk (in $TMPDIR). The plain append is what the disk gives without a database. Replicas
+are daemons of their own; two of them get everything from a third, write 5 entries each and meet
+for the first time: that is the line about 10 differences.")]
+    Kv {
+        /// Entries of the first synchronisation
+        #[arg(long, value_name = "N", default_value_t = 100_000)]
+        first: usize,
+        /// Entries among which differences are found
+        #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+        entries: usize,
+    },
     /// One side of a measurement
     #[command(hide = true)]
     Side(Side),
@@ -117,6 +131,9 @@ pub(crate) async fn run(context: Context<'_>, args: Args) -> Result<(), Failed> 
             files::run(context, files::Plan { megabytes, rounds, kills: !no_kills }).await
         }
         Command::Users => users::run(context).await,
+        Command::Kv { first, entries } => {
+            kv::run(context, kv::Plan { first, large: entries }).await
+        }
         Command::Side(side) => side::run(context.out, side).await,
     }
 }
