@@ -5,6 +5,7 @@ mod clock;
 pub mod grants;
 mod replica;
 mod rows;
+mod session;
 mod summary;
 mod view;
 

@@ -69,6 +69,12 @@ impl Replica {
         &self.inner.local
     }
 
+    /// How much it holds.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.inner.limits
+    }
+
     /// The default space of the network.
     #[must_use]
     pub fn default_space(&self) -> SpaceId {
