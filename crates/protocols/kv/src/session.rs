@@ -220,7 +220,7 @@ async fn respond_within<S: AsyncRead + AsyncWrite + Unpin>(
     let mut opening = Opening::new(&replica, space, peer, now());
     refuse_if(&mut line, opening.raise(theirs.floor).await).await?;
     refuse_if(&mut line, opening.look().await).await?;
-    let mut rounds = 1;
+    let mut rounds = 0;
     if opening.view.is_none() && opening.grants() != theirs.grants {
         line.say(&Frame::Show).await?;
         line.flush().await?;
@@ -236,6 +236,7 @@ async fn respond_within<S: AsyncRead + AsyncWrite + Unpin>(
     let mut side = Side::new(line, opening, facts, theirs, now, bounds).await?;
     side.rounds = rounds;
     if side.is_same() {
+        side.rounds += 1;
         return side.say_same().await;
     }
     side.welcome().await?;
@@ -327,7 +328,8 @@ impl Opening {
     /// What shows that this node may read.
     fn chain(&self) -> Vec<bytes::Bytes> {
         let local = self.replica.local().author;
-        let chain = |grants: std::sync::Arc<crate::grants::Grants>| grants.chain_for(&local, self.now);
+        let chain =
+            |grants: std::sync::Arc<crate::grants::Grants>| grants.chain_for(&local, self.now);
         self.replica.grants(&self.space).and_then(chain).unwrap_or_default()
     }
 

@@ -116,12 +116,14 @@ impl Said {
     /// Takes the items of a frame.
     pub(super) fn on_items(&mut self, frame: Items) -> Result<(), SessionError> {
         let node = node_of(frame.node);
-        let items = frame.items.iter().map(|item| Item { hash: item.hash, fingerprint: item.fingerprint });
+        let items =
+            frame.items.iter().map(|item| Item { hash: item.hash, fingerprint: item.fingerprint });
         match self.unfinished {
             None => self.items.push((node, items.collect())),
             Some(unfinished) if unfinished == node => {
                 let (_, list) = self.items.last_mut().expect("it was begun");
-                let is_behind = list.last().map(|last| last.hash) < frame.items.first().map(|i| i.hash);
+                let is_behind =
+                    list.last().map(|last| last.hash) < frame.items.first().map(|i| i.hash);
                 if !is_behind {
                     return Err(SessionError::OutOfTurn);
                 }
@@ -172,7 +174,12 @@ impl Compare {
     }
 
     /// This side has found, by comparing its row with the other's, where they differ; gives its answer.
-    pub(super) fn answer(&mut self, node: Node, ours: &[Summary; 16], theirs: &[Summary; 16]) -> Row {
+    pub(super) fn answer(
+        &mut self,
+        node: Node,
+        ours: &[Summary; 16],
+        theirs: &[Summary; 16],
+    ) -> Row {
         let mut parts = Vec::new();
         for differing in differences(node, ours, theirs) {
             let nibble = (differing.node.prefix & 0xf) as u8;

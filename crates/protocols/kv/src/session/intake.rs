@@ -3,11 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use bytes::{Bytes, BytesMut};
-use futures::{
-    StreamExt as _,
-    future::BoxFuture,
-    stream::FuturesOrdered,
-};
+use futures::{StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
 use peerage_types::{PeerId, SpaceId, UnixMillis};
 use peerage_wire::kv::{
     Claimed, Fingerprint, MAX_INLINE_BYTES, Verifier,
@@ -242,9 +238,8 @@ impl Intake {
 
     /// What is asked for next; it is asked for from now on.
     pub(super) fn ask(&mut self) -> Vec<(KeyHash, Fingerprint)> {
-        let ask = |claimed: &Claimed| {
-            (key_hash(claimed.entry.key.as_str()), claimed.entry.fingerprint())
-        };
+        let ask =
+            |claimed: &Claimed| (key_hash(claimed.entry.key.as_str()), claimed.entry.fingerprint());
         let asks = self.large.iter().map(ask).collect();
         self.asked.extend(self.large.drain(..));
         asks

@@ -10,9 +10,7 @@ use peerage_wire::kv::{
 
 use super::{
     SessionError,
-    bounds::{
-        CHUNK_BYTES, CHUNK_ENTRIES, MAX_LARGE, NODE_AT_ONCE, SMALL_NODE, TURN_TARGET,
-    },
+    bounds::{CHUNK_BYTES, CHUNK_ENTRIES, MAX_LARGE, NODE_AT_ONCE, SMALL_NODE, TURN_TARGET},
     compare::{Because, Differing, Job},
     convert::{row_of, shown, total, wire_item, wire_node},
     side::Side,
@@ -184,7 +182,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, N: Fn() -> UnixMillis + Sync> Side<S, N>
         self.compare.todo.sort_by_key(|differing| differing.node.level);
         let (mut batch, mut bytes) = (Vec::new(), 0);
         while bytes < room && batch.len() < CHUNK_ENTRIES {
-            let Some(next) = self.compare.todo.pop_if(|next| next.node.level >= gate) else { break };
+            let Some(next) = self.compare.todo.pop_if(|next| next.node.level >= gate) else {
+                break;
+            };
             bytes += if is_small(&next) { 8 + 48 * next.ours.count as usize } else { 600 };
             batch.push(next);
         }

@@ -18,7 +18,7 @@ use super::{
     reconcile::Withheld,
     turn::{End, hear},
 };
-use crate::{Cursor, KeyHash, Node, PeerRow, Replica, View, Refusal};
+use crate::{Cursor, KeyHash, Node, PeerRow, Refusal, Replica, View};
 use peerage_wire::kv::frames::{MAX_FETCHED, Reason};
 
 /// One side.
@@ -157,15 +157,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin, N: Fn() -> UnixMillis + Sync> Side<S, N>
     }
 
     /// Takes turns to the end.
-    pub(super) async fn run(mut self, hears_first: bool) -> Result<Outcome, SessionError> {
-        if hears_first && let Some(equal) = self.hear().await? {
+    pub(super) async fn run(mut self, initiates: bool) -> Result<Outcome, SessionError> {
+        if initiates && let Some(equal) = self.hear().await? {
             return self.end(equal).await;
         }
         loop {
+            // A round trip is what the initiator waits for.
+            self.rounds += u64::from(!initiates);
             if let Spoken::Done(equal) = self.speak().await? {
                 return self.end(equal).await;
             }
-            self.rounds += 1;
+            self.rounds += u64::from(initiates);
             if let Some(equal) = self.hear().await? {
                 return self.end(equal).await;
             }
@@ -212,6 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, N: Fn() -> UnixMillis + Sync> Side<S, N>
 
     async fn speak(&mut self) -> Result<Spoken, SessionError> {
         self.turns += 1;
+        self.cut |= self.turns >= self.bounds.turns;
         self.has_taught = false;
         if self.view.is_none() {
             // The other side has shown its grants.
@@ -220,10 +223,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, N: Fn() -> UnixMillis + Sync> Side<S, N>
         self.show_grants().await?;
         self.answer_fetches().await?;
         self.reconcile().await?;
-        self.ask_values().await?;
         if self.cut {
             self.compare.forget();
+            self.intake.give_up();
         }
+        self.ask_values().await?;
         if self.compare.is_idle() && self.intake.asked.is_empty() {
             return self.settle().await;
         }
@@ -242,7 +246,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, N: Fn() -> UnixMillis + Sync> Side<S, N>
         if !std::mem::replace(&mut self.has_fed, true) && self.can_feed() && self.feed().await? {
             return self.tell_and_pass().await;
         }
-        if self.was_cut || self.cut || self.turns >= self.bounds.turns {
+        if self.was_cut || self.cut {
             return self.say_done(false).await;
         }
         if !self.was_fed && self.can_be_fed() {

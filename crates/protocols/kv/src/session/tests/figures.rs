@@ -1,0 +1,55 @@
+//! What sessions may cost.
+
+use std::time::Instant;
+
+use super::*;
+
+/// Entries of the large test; 1,000,000 with `PEERAGE_KV_ENTRIES`.
+fn entries() -> u32 {
+    std::env::var("PEERAGE_KV_ENTRIES").map_or(100_000, |text| text.parse().unwrap())
+}
+
+/// Two replicas with the same entries, which have never met: both learned from a third.
+async fn twins(count: u32) -> (Peer, Peer) {
+    let source = peer(9).await;
+    source.fill("key", 0..count).await;
+    let twins = (peer(1).await, peer(2).await);
+    for twin in [&twins.0, &twins.1] {
+        let began = Instant::now();
+        let (ours, _) = meet(twin, &source).await;
+        let report = &ours.report;
+        println!("{count} entries: {} bytes, {:?}", report.received_bytes, began.elapsed());
+        assert_eq!((ours.equal, report.rounds, report.entries_in), (true, 1, u64::from(count)));
+    }
+    twins
+}
+
+#[tokio::test]
+async fn equal_and_nearly_equal_replicas_say_little() {
+    let count = entries();
+    let (one, two) = twins(count).await;
+    let began = Instant::now();
+    let (ours, _) = meet_quickly(&one, &two).await;
+    println!("equal: {} bytes, {:?}", bytes(&ours), began.elapsed());
+    assert!(ours.equal && bytes(&ours) < 200);
+    assert_eq!(ours.report.rounds, 1);
+
+    let other = peer(3).await;
+    meet(&other, &one).await;
+    for n in 0..5 {
+        one.write(vec![put(format!("key/{}", n * 1_000), -1)], START).await;
+        two.write(vec![put(format!("new/{n}"), 1)], START).await;
+    }
+    // Two forgets that it ever met anybody: another name, the same entries.
+    for (first, second) in [(&two, &other), (&one, &two)] {
+        let cursors = (first.view().await.peer(&second.id).await.unwrap(), START);
+        let began = Instant::now();
+        let (ours, _) = meet_quickly(first, second).await;
+        let (rounds, took) = (ours.report.rounds, began.elapsed());
+        println!("few differences: {} bytes, {rounds} rounds, {took:?}, {cursors:?}", bytes(&ours));
+        assert!(ours.equal);
+        assert!(bytes(&ours) <= 64 << 10, "{} bytes", bytes(&ours));
+        assert!(rounds <= 4, "{rounds} rounds");
+    }
+    assert_equal(&one, &two).await;
+}
