@@ -112,6 +112,7 @@ impl Driver {
             (stack.exchange.stats(), self.topics.stats(), self.store.stats());
         let files = stack.files.stats();
         let users = stack.identity.stats();
+        let kv = stack.kv.stats();
         Figures {
             peers: stack.peers.connected_len() as u64,
             connections: stack.peers.connections_len() as u64,
@@ -140,6 +141,13 @@ impl Driver {
             users_local: users.local,
             users_accepted: users.accepted,
             users_rejected: users.rejected,
+            kv_sessions: kv.sessions,
+            kv_completed: kv.completed,
+            kv_failed: kv.failed,
+            kv_entries_in: kv.entries_in,
+            kv_entries_out: kv.entries_out,
+            kv_sent_bytes: kv.sent_bytes,
+            kv_received_bytes: kv.received_bytes,
             store_commits: store.commits,
             store_operations: store.operations,
             store_failures: store.failures,

@@ -1,6 +1,6 @@
-//! The desk: commands of the facets of users, answered beside the driver.
+//! The desk: commands of the facets of users and of the key-value store, answered beside the driver.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use libp2p::PeerId;
 use peerage_accounts::{Accounts, Outside};
@@ -9,7 +9,8 @@ use peerage_api::{
     users::{self, Auth, AuthError, List, Search},
 };
 use peerage_identity::Directory;
-use peerage_types::{Handle, UserId};
+use peerage_kv::{self as kv, Kv, Signer};
+use peerage_types::{Author, Handle, UnixMillis, UserId};
 use peerage_wire::identity::{Bundle, Profile, Signed};
 use tokio::runtime;
 
@@ -17,6 +18,9 @@ use tokio::runtime;
 #[derive(Debug)]
 pub(crate) struct Desk {
     pub(crate) accounts: Accounts,
+    pub(crate) kv: Kv,
+    /// As the key-value store sees them.
+    pub(crate) users: Arc<dyn kv::Users>,
     pub(crate) directory: Directory,
     pub(crate) runtime: runtime::Handle,
 }
@@ -28,6 +32,7 @@ impl peerage_api::Desk for Desk {
             Command::Contacts(command) => self.accounts.on_contacts(command),
             Command::Services(command) => self.accounts.on_services(command),
             Command::Storage(command) => self.accounts.on_storage(command),
+            Command::Kv(command) => self.kv.on_command(command, &self.users),
             other => tracing::error!(?other, "the desk was given a command of the driver"),
         }
     }
@@ -72,6 +77,16 @@ impl Desk {
     }
 }
 
+/// Users of this node as the key-value store sees them.
+#[derive(Debug)]
+pub(crate) struct Signers(pub(crate) Accounts);
+
+impl kv::Users for Signers {
+    fn signer(&self, auth: &Auth) -> Result<Signer, AuthError> {
+        Ok(Signer { author: Author::User(auth.user), key: Arc::new(self.0.signing_key(auth)?) })
+    }
+}
+
 /// The network as accounts see it.
 #[derive(Debug)]
 pub(crate) struct Network {
@@ -100,6 +115,14 @@ impl Outside for Network {
 
     fn fate(&self, user: &UserId) -> Option<Option<UserId>> {
         self.directory.fate(user)
+    }
+
+    fn user(&self, user: &UserId) -> Option<users::User> {
+        self.directory.get(user)
+    }
+
+    fn met_again(&self) -> Option<UnixMillis> {
+        self.directory.met_again()
     }
 
     fn is_online(&self, user: &UserId) -> bool {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use libp2p::{identity::Keypair, pnet::PreSharedKey};
+use peerage_wire::identity::SigningKey;
 use zeroize::Zeroizing;
 
 /// File of the identity key in the data directory: libp2p's protobuf form of an Ed25519 key pair.
@@ -48,6 +49,16 @@ pub enum KeyError {
 
 fn io_error(path: &Path, source: io::Error) -> KeyError {
     KeyError::Io { path: path.to_owned(), source }
+}
+
+/// The key of the node as it signs entries; a copy that wipes itself.
+pub(crate) fn signing_key(keys: &Keypair) -> Result<SigningKey, KeyError> {
+    let malformed =
+        || KeyError::Malformed { path: IDENTITY_FILE.into(), what: "an Ed25519 identity key" };
+    let key = keys.clone().try_into_ed25519().map_err(|_| malformed())?;
+    let secret = key.secret();
+    let secret: &[u8; 32] = secret.as_ref().try_into().map_err(|_| malformed())?;
+    Ok(SigningKey::from_bytes(secret))
 }
 
 /// Reads a private file, refusing one that others may read.

@@ -13,6 +13,7 @@ use libp2p::{
 use peerage_exchange as exchange;
 use peerage_files as files;
 use peerage_identity as users;
+use peerage_kv as kv;
 use peerage_link as link;
 use peerage_peers as peers;
 use peerage_types::Network;
@@ -50,6 +51,7 @@ pub(crate) struct Stack {
     pub(crate) link: link::Behaviour,
     pub(crate) files: files::Behaviour,
     pub(crate) identity: users::Behaviour,
+    pub(crate) kv: kv::Behaviour,
 }
 
 /// The stack as the swarm has it.
@@ -68,6 +70,7 @@ impl Stack {
         peers: peers::Behaviour,
         files: files::Behaviour,
         identity: users::Behaviour,
+        kv: kv::Behaviour,
         metrics: &mut Registry,
     ) -> Result<Self, String> {
         let local = keys.public().to_peer_id();
@@ -92,6 +95,7 @@ impl Stack {
             link: link::Behaviour::new(network),
             files,
             identity,
+            kv,
         })
     }
 }

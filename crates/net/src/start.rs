@@ -13,23 +13,25 @@ use peerage_accounts::{self as accounts, Accounts};
 use peerage_api::{Link, Local, Node};
 use peerage_files as files;
 use peerage_identity as users;
+use peerage_kv as kv;
 use peerage_peers as peers;
 use peerage_store::{
     AccountsSnapshot, BookSnapshot, DirLock, KeptAside, LockError, OpenError, Store,
     TransfersSnapshot,
 };
+use peerage_types::UnixMillis;
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use tokio::{runtime, sync::mpsc, task::JoinHandle};
 
 use crate::{
-    desk::{Desk, Network},
+    desk::{Desk, Network, Signers},
     driver::Driver,
     handlers::Lean,
     identity::{self, KeyError},
     listen::{self, ListenError, Place},
     metrics::Recorded,
-    settings::{FilesSettings, Profile, Settings, UsersSettings},
+    settings::{FilesSettings, KvSettings, Profile, Settings, UsersSettings},
     stack::Stack,
     transport::{self, TransportError},
 };
@@ -62,6 +64,9 @@ pub enum StartError {
     /// The address book cannot be read.
     #[error("the address book cannot be read: {0}")]
     Book(#[from] peerage_store::StoreError),
+    /// The key-value store cannot be read.
+    #[error("the key-value store cannot be read: {0}")]
+    Kv(peerage_store::StoreError),
     /// A transport cannot be made.
     #[error(transparent)]
     Transport(#[from] TransportError),
@@ -152,7 +157,9 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         .map_err(|source| StartError::Data { path: home, source })?;
     let users = users::Behaviour::new(users_config(&settings, peer_id), store.clone());
     let directory = users.directory();
-    let stack = Stack::new(&keys, &settings, relay_client, peers, files, users, &mut registry);
+    let kv = key_value(&settings, &keys, &store).await?;
+    let handle = kv.handle();
+    let stack = Stack::new(&keys, &settings, relay_client, peers, files, users, kv, &mut registry);
     let stack = stack.map_err(StartError::Setting)?;
     let config = swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(IDLE_TIMEOUT)
@@ -164,6 +171,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let accounts = Accounts::new(config, store.clone(), accounts, outside);
     let desk = Arc::new(Desk {
         accounts: accounts.clone(),
+        kv: handle,
+        users: Arc::new(Signers(accounts.clone())),
         directory,
         runtime: runtime::Handle::current(),
     });
@@ -249,6 +258,28 @@ fn files_config(settings: &Settings, local: PeerId, temporary: Option<&TempDir>)
         receive_limit_bps: settings.files.receive_limit_bps,
         allow_relay: settings.files.allow_relay,
     }
+}
+
+/// The replica signs with the key of the node.
+async fn key_value(
+    settings: &Settings,
+    keys: &Keypair,
+    store: &Store,
+) -> Result<kv::Behaviour, StartError> {
+    let local = kv::Signer::node(identity::signing_key(keys)?);
+    let KvSettings { max_value_bytes, max_space_bytes, max_space_entries } = settings.kv;
+    let limits = kv::Limits {
+        max_value: max_value_bytes,
+        space_entries: max_space_entries,
+        space_bytes: max_space_bytes,
+        author_entries: max_space_entries / 2,
+        author_bytes: max_space_bytes / 2,
+    };
+    let network = settings.network.clone();
+    let now = UnixMillis::now();
+    let replica = kv::Replica::open(local.clone(), &network, limits, store.kv(), now).await;
+    let replica = replica.map_err(StartError::Kv)?;
+    Ok(kv::Behaviour::new(kv::Config { network, local }, replica))
 }
 
 fn users_config(settings: &Settings, local: PeerId) -> users::Config {

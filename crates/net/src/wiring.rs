@@ -15,6 +15,7 @@ use peerage_api::{
 use peerage_exchange as exchange;
 use peerage_files as files;
 use peerage_identity as users;
+use peerage_kv as kv;
 use peerage_link as link;
 use peerage_peers as peers;
 
@@ -30,6 +31,8 @@ use crate::{
 const MAX_KAD_ADDRESSES: usize = 6;
 /// What a malformed frame costs a peer's standing.
 const MISBEHAVIOUR_POINTS: u32 = 20;
+/// What it costs to have lied twice.
+const LIAR_POINTS: u32 = 60;
 
 impl Driver {
     pub(crate) fn on_swarm_event(&mut self, event: SwarmEvent<StackEvent>) {
@@ -76,6 +79,7 @@ impl Driver {
             StackEvent::Link(link::Event::Rtt { connection, rtt }) => self.on_rtt(connection, rtt),
             StackEvent::Files(event) => self.on_files_event(event),
             StackEvent::Identity(event) => self.on_users_event(event),
+            StackEvent::Kv(event) => self.on_kv_event(event),
             StackEvent::Relay(event) => {
                 self.metrics.record(&event);
                 tracing::debug!(?event, "relay");
@@ -105,6 +109,7 @@ impl Driver {
                 stack.link.on_retired(*connection);
                 stack.files.on_retired(*connection);
                 stack.identity.on_retired(*connection);
+                stack.kv.on_retired(*connection);
             }
             other => tracing::debug!(?other, "peers"),
         }
@@ -129,10 +134,12 @@ impl Driver {
         let stack: &mut Stack = self.swarm.behaviour_mut();
         let exchanges = member && info.protocols.contains(&stack.exchange.protocol());
         let knows_users = member && info.protocols.contains(&stack.identity.protocol());
+        let replicates = member && info.protocols.contains(&stack.kv.protocol());
         let (agent, listen) = (&info.agent_version, &info.listen_addrs);
         stack.peers.on_identified(peer, agent, &info.protocols, listen, member, Instant::now());
         stack.exchange.on_identified(peer, exchanges);
         stack.identity.on_identified(peer, knows_users);
+        stack.kv.on_identified(peer, replicates);
         let Some(kad) = stack.kad.as_mut().filter(|_| serves_kad) else { return };
         let local_only = self.settings.local_only;
         let connected_locally = stack.peers.addresses_of(&peer).iter().any(lan::is_local);
@@ -158,6 +165,7 @@ impl Driver {
         stack.link.on_rtt(connection, rtt);
         stack.files.on_rtt(connection, rtt);
         stack.identity.on_rtt(connection, rtt);
+        stack.kv.on_rtt(connection, rtt);
     }
 
     fn on_mdns(&mut self, found: mdns::Discovered) {
@@ -216,6 +224,17 @@ impl Driver {
                     stack.identity.on_gossip(ticket, via, data.into());
                 }
             }
+            gossipsub::Event::Message { propagation_source: via, message_id, message }
+                if self.entries.is(&message.topic) =>
+            {
+                let heard = self.entries.on_message(&mut stack.gossip, via, message_id, message);
+                if let Some(Heard { ticket, via, data }) = heard {
+                    stack.kv.on_gossip(ticket, via, data.into());
+                }
+            }
+            gossipsub::Event::Subscribed { topic, .. }
+            | gossipsub::Event::Unsubscribed { topic, .. }
+                if self.entries.is(&topic) => {}
             gossipsub::Event::Subscribed { peer_id, topic, .. } if self.spread.is(&topic) => {
                 stack.identity.on_hears(peer_id);
             }
@@ -243,6 +262,33 @@ impl Driver {
             users::Event::Misbehaved { peer, reason } => {
                 tracing::debug!(%peer, %reason, "identity stream reset");
                 stack.peers.penalise(peer, MISBEHAVIOUR_POINTS);
+            }
+        }
+    }
+
+    fn on_kv_event(&mut self, event: kv::Event) {
+        let stack: &mut Stack = self.swarm.behaviour_mut();
+        match event {
+            kv::Event::Gossip(data) => self.entries.publish(&mut stack.gossip, data.to_vec()),
+            kv::Event::Judged { ticket, verdict } => {
+                let acceptance = match verdict {
+                    kv::Verdict::Accept => MessageAcceptance::Accept,
+                    kv::Verdict::Reject => MessageAcceptance::Reject,
+                    kv::Verdict::Ignore => MessageAcceptance::Ignore,
+                };
+                self.entries.judge(&mut stack.gossip, ticket, acceptance);
+            }
+            kv::Event::Connect(ask) => {
+                stack.peers.on_command(peers_api::Command::Connect(ask), Instant::now());
+            }
+            kv::Event::Misbehaved { peer, reason, again } => {
+                tracing::debug!(%peer, %reason, again, "kv stream reset");
+                let points = if again { LIAR_POINTS } else { MISBEHAVIOUR_POINTS };
+                stack.peers.penalise(peer, points);
+                if again {
+                    // Gone already is as good.
+                    let _ = self.swarm.disconnect_peer_id(peer);
+                }
             }
         }
     }

@@ -3,6 +3,7 @@
 //! `near` is the handle under test, `far` another node that is connected to it.
 
 pub mod files;
+pub mod kv;
 pub mod users;
 
 use std::time::Duration;
@@ -20,6 +21,7 @@ use peerage_api::{
 use crate::within;
 
 pub use files::files;
+pub use kv::kv;
 pub use users::users;
 
 fn topic(name: &str) -> Topic {

@@ -220,7 +220,10 @@ impl Behaviour {
             self.events.push_back(Event::Judged { ticket, verdict: Verdict::Ignore });
         } else {
             let kv = self.kv.clone();
-            self.work.spawn_on(gossip::judge(kv, self.default_space, ticket, via, data), &self.kv.0.runtime);
+            self.work.spawn_on(
+                gossip::judge(kv, self.default_space, ticket, via, data),
+                &self.kv.0.runtime,
+            );
         }
         self.kv.0.waker.wake();
     }
@@ -342,7 +345,8 @@ impl Behaviour {
 
     /// What the handle has for us to do.
     fn take_outbox(&mut self, now: Instant) {
-        let Outbox { written, syncs, joined, left, connect } = std::mem::take(&mut *self.kv.outbox());
+        let Outbox { written, syncs, joined, left, connect } =
+            std::mem::take(&mut *self.kv.outbox());
         joined.into_iter().for_each(|space| {
             self.sessions.on_left(&space);
             self.sessions.on_joined(space, now);

@@ -93,16 +93,20 @@ impl Kv {
     pub fn on_command(&self, command: Command, users: &Arc<dyn Users>) {
         let users = Arc::clone(users);
         match command {
-            Command::Apply(ask) => self.answer(ask, |kv, it| async move { kv.apply(it, users).await }),
+            Command::Apply(ask) => {
+                self.answer(ask, |kv, it| async move { kv.apply(it, users).await })
+            }
             Command::Get(ask) => self.answer(ask, |kv, it| async move {
                 kv.0.replica.get(it.space, it.key, UnixMillis::now()).await
             }),
-            Command::List(ask) => self.answer(ask, |kv, it| async move {
-                kv.0.replica.list(it, UnixMillis::now()).await
-            }),
-            Command::History(ask) => self.answer(ask, |kv, it| async move {
-                kv.0.replica.history(it.space, it.key).await
-            }),
+            Command::List(ask) => {
+                self.answer(
+                    ask,
+                    |kv, it| async move { kv.0.replica.list(it, UnixMillis::now()).await },
+                )
+            }
+            Command::History(ask) => self
+                .answer(ask, |kv, it| async move { kv.0.replica.history(it.space, it.key).await }),
             Command::GetStats(ask) => {
                 self.answer(ask, |kv, it| async move { kv.0.replica.stats(it.space).await });
             }
@@ -110,9 +114,10 @@ impl Kv {
             Command::SpaceCreate(ask) => {
                 self.answer(ask, |kv, it| async move { kv.create(it, users).await });
             }
-            Command::SpaceList(ask) => self.answer(ask, |kv, _| async move { kv.spaces().await }),
+            Command::SpaceList(ask) => ask.reply(Ok(self.spaces())),
             Command::SpaceShow(ask) => {
-                self.answer(ask, |kv, it| async move { kv.show(it.space).await });
+                let shown = self.show(ask.request.space);
+                ask.reply(shown);
             }
             Command::SpaceGrant(ask) => {
                 self.answer(ask, |kv, it| async move { kv.grant(it, users).await });
@@ -151,9 +156,10 @@ impl Kv {
         users: Arc<dyn Users>,
     ) -> Result<peerage_api::kv::Applied, KvError> {
         let signer = self.signer(request.auth.as_ref(), &users)?;
-        let expires = request.writes.iter().any(|write| {
-            matches!(write, peerage_api::kv::Write::Put { ttl_ms: Some(_), .. })
-        });
+        let expires = request
+            .writes
+            .iter()
+            .any(|write| matches!(write, peerage_api::kv::Write::Put { ttl_ms: Some(_), .. }));
         let (space, most) = (request.space, request.writes.len() as u64);
         let now = UnixMillis::now();
         let applied = self.0.replica.apply(space, &signer, request.writes, now).await?;
@@ -177,7 +183,8 @@ impl Kv {
 
     fn watch(&self, open: Open<Watch>) {
         let Ok(permit) = Arc::clone(&self.0.watches).try_acquire_owned() else {
-            return open.refuse(KvError::TooMany { what: "readers".into(), max: MAX_WATCHES as u64 });
+            return open
+                .refuse(KvError::TooMany { what: "readers".into(), max: MAX_WATCHES as u64 });
         };
         let kv = self.clone();
         self.0.runtime.spawn(async move {

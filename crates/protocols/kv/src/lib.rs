@@ -1,13 +1,24 @@
 //! A replicated key-value store: signed entries, spaces, change feeds and range reconciliation.
 
+mod behaviour;
 pub mod bounds;
 mod clock;
+mod config;
+mod gossip;
 pub mod grants;
+mod handle;
 mod replica;
 mod rows;
 mod session;
+mod sessions;
 mod summary;
+mod syncs;
+mod upkeep;
 mod view;
+
+pub use behaviour::{Behaviour, Event, Stats, Verdict};
+pub use config::Config;
+pub use handle::{Kv, Users};
 
 pub use replica::{
     Changes, Cursor, Heads, Incoming, Joined, Limits, Outgoing, PeerRow, ReceiveError, Received,

@@ -217,8 +217,8 @@ async fn services(near: &Node, ada: &Session) -> Token {
     let (name, services) = (service("org.example.notes"), near.services());
     let register = |token| Register {
         name: service("org.example.notes"),
-        version: "1.2".to_owned(),
-        description: "keeps notes".to_owned(),
+        version: Some("1.2".to_owned()),
+        description: Some("keeps notes".to_owned()),
         token,
     };
     let token = services.register(register(None)).await.unwrap().token;
@@ -290,8 +290,8 @@ async fn storage(near: &Node, ada: &Session, notes: &Token) {
     // Another service, and a session that is limited to another service, see nothing of it.
     let register = Register {
         name: service("org.example.other"),
-        version: String::new(),
-        description: String::new(),
+        version: None,
+        description: None,
         token: None,
     };
     let other = near.services().register(register).await.unwrap().token;

@@ -16,6 +16,7 @@ async fn whole_suite(near: &Node, net: &Net) {
     suite::discovery(near, far).await;
     suite::files(near, far).await;
     suite::users(near, far).await;
+    suite::kv(near, far).await;
     suite::peers(near, far).await;
 }
 

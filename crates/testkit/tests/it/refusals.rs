@@ -158,8 +158,8 @@ async fn node(users: UsersSettings) -> peerage_net::Running {
 async fn register(node: &Node, name: &str) -> Token {
     let register = Register {
         name: service(name),
-        version: String::new(),
-        description: String::new(),
+        version: None,
+        description: None,
         token: None,
     };
     node.services().register(register).await.unwrap().token

@@ -40,15 +40,15 @@ impl Kv {
         self.0.replica.join_space(id, SpaceKind::Owned, name, now).await?;
         self.0.replica.add_grants(&id, records, now).await?;
         self.tell(|outbox| outbox.joined.push(id));
-        self.show(Space::Owned(id)).await
+        self.show(Space::Owned(id))
     }
 
-    pub(super) async fn spaces(self) -> Result<Vec<SpaceInfo>, KvError> {
+    pub(super) fn spaces(&self) -> Vec<SpaceInfo> {
         let all = self.0.replica.spaces();
-        Ok(all.into_iter().map(|joined| self.info(joined, false)).collect())
+        all.into_iter().map(|joined| self.info(joined, false)).collect()
     }
 
-    pub(super) async fn show(self, space: Space) -> Result<SpaceInfo, KvError> {
+    pub(super) fn show(&self, space: Space) -> Result<SpaceInfo, KvError> {
         let id = self.0.replica.resolve(space)?;
         let joined = self.0.replica.spaces().into_iter().find(|joined| joined.id == id);
         joined.map(|joined| self.info(joined, true)).ok_or(KvError::NoSuchSpace { space })
@@ -64,7 +64,15 @@ impl Kv {
             Some(grants) => grants.rights(&self.0.local.author, now),
         };
         let grants = grants.filter(|_| with_grants).map(|grants| grants.list());
-        SpaceInfo { space: owned, name, kind, rights, entries, bytes, grants: grants.unwrap_or_default() }
+        SpaceInfo {
+            space: owned,
+            name,
+            kind,
+            rights,
+            entries,
+            bytes,
+            grants: grants.unwrap_or_default(),
+        }
     }
 
     pub(super) async fn grant(
@@ -179,11 +187,10 @@ impl Kv {
             outbox.joined.push(id);
             outbox.connect.extend(peers);
         });
-        self.show(Space::Owned(id)).await
+        self.show(Space::Owned(id))
     }
 
     /// What a ticket says, with the grants that it gives this node and the user.
-    #[expect(clippy::type_complexity, reason = "taken apart at once")]
     fn open_ticket(
         &self,
         text: &str,
@@ -266,7 +273,8 @@ fn pass_on(
         return Ok(Vec::new());
     }
     let each = grants.to_pass_on(from, to, now).into_iter();
-    let each = each.map(|(parent, terms)| grants.issue(key, Some(parent), terms, now, rand::random()));
+    let each =
+        each.map(|(parent, terms)| grants.issue(key, Some(parent), terms, now, rand::random()));
     let made = each.map(|made| made.map(|made| made.bytes().clone()));
     made.collect::<Result<_, _>>().map_err(|error| bad("grant", &error))
 }
