@@ -4,15 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
-use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use peerage_api::{
     kv::{KvError, Value, Write},
     users::Page,
 };
 use peerage_store::{Power, Store};
 use peerage_types::{KvKey, Network, Space};
-use peerage_wire::kv::frames::{self, LENGTH_BYTES, State, length};
-use tokio::{io::DuplexStream, task::JoinHandle};
+use tokio::io::DuplexStream;
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt as _};
 
 use super::*;
