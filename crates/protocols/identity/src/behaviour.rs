@@ -11,8 +11,8 @@ use bytes::Bytes;
 use libp2p_core::{Endpoint, Multiaddr, transport::PortUse};
 use libp2p_identity::PeerId;
 use libp2p_swarm::{
-    ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, StreamProtocol, THandlerInEvent,
-    THandlerOutEvent, ToSwarm,
+    ConnectionDenied, ConnectionId, DialError, FromSwarm, NetworkBehaviour, StreamProtocol,
+    THandlerInEvent, THandlerOutEvent, ToSwarm,
 };
 use peerage_dialog::{self as dialog, DialogError, DialogId, Dialogs, Handler, Open};
 use peerage_store::Store;
@@ -29,6 +29,7 @@ use crate::{
     bounds::{
         MAX_OPENED, MAX_PASSED_ON, MAX_SERVED, MAX_VERIFYING, PROGRESS_TIMEOUT, PUT_INTERVAL,
     },
+    lost::Lost,
     persist,
     records::record,
     session::{self, Report, SessionError},
@@ -55,6 +56,7 @@ pub struct Behaviour {
     running: HashMap<DialogId, Side>,
     sessions: Sessions,
     served: Served,
+    lost: Lost,
     verifying: JoinSet<Verified>,
     /// At most one for each call since the last poll.
     events: VecDeque<Event>,
@@ -96,6 +98,7 @@ impl Behaviour {
             running: HashMap::new(),
             sessions: Sessions::default(),
             served: Served::default(),
+            lost: Lost::default(),
             verifying: JoinSet::new(),
             events: VecDeque::new(),
             next_put: None,
@@ -357,6 +360,11 @@ impl Behaviour {
     }
 }
 
+/// Whether nobody is there, or somebody else: not that this node did not want to look.
+fn is_unreachable(error: &DialError) -> bool {
+    matches!(error, DialError::Transport(_) | DialError::WrongPeerId { .. })
+}
+
 impl NetworkBehaviour for Behaviour {
     type ConnectionHandler = Handler;
     type ToSwarm = Event;
@@ -384,12 +392,23 @@ impl NetworkBehaviour for Behaviour {
 
     fn on_swarm_event(&mut self, event: FromSwarm) {
         self.dialogs.on_swarm_event(event);
-        if let FromSwarm::ConnectionClosed(closed) = event
-            && closed.remaining_established == 0
-        {
-            self.sessions.on_gone(&closed.peer_id);
-            self.served.on_gone(&closed.peer_id);
-            self.wake();
+        match event {
+            FromSwarm::ConnectionClosed(closed) if closed.remaining_established == 0 => {
+                self.sessions.on_gone(&closed.peer_id);
+                self.served.on_gone(&closed.peer_id);
+                self.lost.on_gone(closed.peer_id, UnixMillis::now());
+                self.wake();
+            }
+            FromSwarm::ConnectionEstablished(made) => {
+                if let Some(lost) = self.lost.on_met(&made.peer_id) {
+                    self.directory.on_met_again(made.peer_id, lost);
+                }
+            }
+            FromSwarm::DialFailure(failed) if is_unreachable(failed.error) => {
+                let lost = failed.peer_id.and_then(|peer| Some((peer, self.lost.since(&peer)?)));
+                lost.into_iter().for_each(|(peer, at)| self.directory.on_unreachable(peer, at));
+            }
+            _ => {}
         }
     }
 

@@ -37,6 +37,13 @@ pub const RETRY_DELAY: Duration = Duration::from_secs(5);
 /// The longest pause after sessions that failed.
 pub const MAX_RETRY_DELAY: Duration = Duration::from_secs(5 * 60);
 
+/// A node that was lost and is there again has so long to say who is logged in there: it may have
+/// been started anew, which ends all sessions. More than the five minutes and one within which nodes
+/// repeat it.
+pub const AFFIRM_TIMEOUT: Duration = Duration::from_secs(7 * 60);
+/// Peers that were connected once and are missed: 1,024 × 50 bytes = 50 KiB.
+pub const MAX_LOST: usize = 1024;
+
 /// Bytes of one message: GossipSub carries up to 64 KiB.
 pub const MAX_GOSSIP_BYTES: usize = 48 << 10;
 /// Changes within this time travel together.

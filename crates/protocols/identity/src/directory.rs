@@ -30,7 +30,10 @@ use tokio::{
 };
 
 use crate::{
-    Known, Limits, Outcome, Source, bounds::MAX_FLUSH_ROWS, gossip::Gossip, lookups::Lookups,
+    Known, Limits, Outcome, Source,
+    bounds::{AFFIRM_TIMEOUT, MAX_FLUSH_ROWS},
+    gossip::Gossip,
+    lookups::Lookups,
 };
 
 /// Who is known to this node. Cheap to clone; usable from any thread.
@@ -58,6 +61,8 @@ pub(crate) struct Shared {
     searches: Semaphore,
     /// What a former run has stored is there: until then nobody counts as unknown.
     loaded: AtomicBool,
+    /// When a peer was met again that had been lost, in milliseconds; 0 for never.
+    met_again: AtomicU64,
     accepted: AtomicU64,
     rejected: AtomicU64,
 }
@@ -111,6 +116,7 @@ impl Directory {
             waker: AtomicWaker::new(),
             searches: Semaphore::new(MAX_SEARCHES),
             loaded: AtomicBool::new(false),
+            met_again: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
             rejected: AtomicU64::new(0),
         }))
@@ -136,12 +142,17 @@ impl Directory {
 
     /// Takes what a former run of this node has stored. Its dates were checked then: a clock that
     /// is wrong now loses nothing.
-    pub(crate) fn restore(&self, bundle: &Bundle, source: Source, seen: UnixMillis) {
+    ///
+    /// That somebody was here then is forgotten: it has ended with that run, even if that could not
+    /// say so.
+    pub(crate) fn restore(&self, mut bundle: Bundle, source: Source, seen: UnixMillis) {
         let Some(user) = bundle.user() else { return };
+        let (node, now) = (self.0.node, UnixMillis::now());
+        bundle.presences.retain(|presence| presence.node != node || !presence.is_online(now));
         let dated = bundle.profile.as_ref().map_or(UnixMillis(0), |profile| profile.updated);
         let outcome = {
             let mut known = self.write();
-            let outcome = known.merge(bundle, source, dated.max(UnixMillis::now()));
+            let outcome = known.merge(&bundle, source, dated.max(now));
             known.set_last_seen(&user, seen);
             outcome
         };
@@ -168,6 +179,25 @@ impl Directory {
             self.count_rejected();
         }
         Ok((user, outcome))
+    }
+
+    /// A peer cannot be reached that was there at `seen`: nor are users there.
+    pub(crate) fn on_unreachable(&self, node: PeerId, seen: UnixMillis) {
+        self.doubt(node, seen, seen);
+    }
+
+    /// A peer is there again that was lost: users who still are say so again.
+    pub(crate) fn on_met_again(&self, node: PeerId, lost: UnixMillis) {
+        let now = UnixMillis::now();
+        self.0.met_again.store(now.0, Release);
+        self.doubt(node, lost, now.plus(AFFIRM_TIMEOUT));
+    }
+
+    fn doubt(&self, node: PeerId, seen: UnixMillis, until: UnixMillis) {
+        let events = self.write().doubt(node, seen, until);
+        self.tell(&events);
+        // Timers may have to be set.
+        self.0.waker.wake();
     }
 
     pub(crate) fn on_loaded(&self) {

@@ -75,6 +75,10 @@ impl Default for Limits {
 /// | succession | it is the first, and its key is the one the profile commits to |
 /// | presence | the key is valid, the dates are neither ahead nor over, and its `seq` is the highest for its node |
 ///
+/// That somebody is here is believed of nobody but this node itself: what another one still tells
+/// may be from before a crash. It is believed no longer when the node seems to be gone: see
+/// [`Known::doubt`].
+///
 /// Merging the same in any order ends the same, but for successions: the first stays.
 #[derive(Debug)]
 pub struct Known {
@@ -90,6 +94,8 @@ pub struct Known {
     shelves: Shelves,
     tellers: Tellers,
     pins: HashMap<UserId, u32>,
+    /// Who has stated something about which node.
+    guests: BTreeSet<(PeerId, UserId)>,
     /// When something expires.
     deadlines: BTreeSet<(UnixMillis, UserId)>,
     digests: Vec<Option<Digest>>,
@@ -111,6 +117,7 @@ impl Known {
             shelves: Shelves::default(),
             tellers: Tellers::default(),
             pins: HashMap::new(),
+            guests: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             digests: vec![None; peerage_wire::identity::frames::BUCKETS],
             changes: 0,
@@ -175,7 +182,10 @@ impl Known {
             outcome.took(taken, || Event::Revoked { user, successor });
         }
         for presence in bundle.presences.iter().filter(|presence| presence.user == user) {
-            take_presence(&mut row, presence, now, &mut outcome);
+            let is_stale = presence.node == self.node && presence.is_online(now);
+            if source == Source::Own || !is_stale {
+                take_presence(&mut row, presence, now, &mut outcome);
+            }
         }
         self.attribute(user, &mut row, source, outcome.changed);
         if outcome.changed {
@@ -245,10 +255,28 @@ impl Known {
         };
         let before = UnixMillis(due.0.saturating_sub(1));
         let ended = row.presences().iter().filter(|p| p.is_online(before) && !p.is_online(now));
-        events.extend(ended.map(|presence| Event::Offline { user, node: presence.node }));
+        events.extend(ended.map(|stated| Event::Offline { user, node: stated.signed.node }));
         row.see(now);
         row.sweep(now);
         self.put(user, row, now);
+    }
+
+    /// A node that was there at `seen` seems to be gone: that users are there is believed until
+    /// `until` at most, unless they state it anew. Returns what readers of events are told.
+    pub fn doubt(&mut self, node: PeerId, seen: UnixMillis, until: UnixMillis) -> Vec<Event> {
+        let mut events = Vec::new();
+        let all = (node, UserId([0; 32]))..=(node, UserId([0xff; 32]));
+        let guests: Vec<_> = self.guests.range(all).map(|(_, user)| *user).collect();
+        for user in guests {
+            let Some(mut row) = self.take(user) else { continue };
+            let before = row.is_online_at(&node, seen);
+            row.doubt(&node, until, seen);
+            if before && !row.is_online_at(&node, seen) {
+                events.push(Event::Offline { user, node });
+            }
+            self.put(user, row, seen);
+        }
+        events
     }
 
     /// What is known of a user, as it is shown.
@@ -320,6 +348,7 @@ impl Known {
         if let Some(teller) = row.teller {
             self.tellers.withdraw(teller, user, row.touched, row.bytes());
         }
+        row.nodes().for_each(|node| _ = self.guests.remove(&(node, user)));
         self.digests[usize::from(user.0[0])] = None;
         Some(row)
     }
@@ -334,6 +363,7 @@ impl Known {
         if let Some(teller) = row.teller.filter(|_| !self.pins.contains_key(&user)) {
             self.tellers.offer(teller, user, row.touched, row.bytes());
         }
+        self.guests.extend(row.nodes().map(|node| (node, user)));
         self.digests[usize::from(user.0[0])] = None;
         self.rows.insert(user, row);
     }
@@ -393,20 +423,19 @@ fn take_presence(
     if let Err(error) = checked {
         return outcome.note(error);
     }
-    let online = |row: &Row, node| row.presence(&node).is_some_and(|p| p.is_online(now));
-    let before = online(row, node);
+    let before = row.is_online_at(&node, now);
     let gone = row.set_presence(presence);
-    if gone.iter().any(|gone| gone == presence) {
+    if gone.iter().any(|gone| gone.signed == *presence) {
         return outcome.note(RecordError::Stale);
     }
     outcome.changed = true;
-    match (before, online(row, node)) {
+    match (before, row.is_online_at(&node, now)) {
         (false, true) => outcome.events.push(Event::Online { user, node }),
         (true, false) => outcome.events.push(Event::Offline { user, node }),
         _ => {}
     }
     let gone = gone.iter().filter(|gone| gone.is_online(now));
-    outcome.events.extend(gone.map(|gone| Event::Offline { user, node: gone.node }));
+    outcome.events.extend(gone.map(|gone| Event::Offline { user, node: gone.signed.node }));
 }
 
 impl Outcome {

@@ -9,7 +9,7 @@
 //! | file | decides or does |
 //! |---|---|
 //! | `known.rs`, `known/` | which record counts, who makes room, what a search finds; pure |
-//! | `sessions.rs`, `gossip.rs`, `lookups.rs` | with whom to compare when, what to tell when, who waits; pure |
+//! | `sessions.rs`, `gossip.rs`, `lookups.rs`, `lost.rs` | with whom to compare when, what to tell when, who waits, who is missed; pure |
 //! | `session.rs` | the dialogs |
 //! | `directory.rs`, `directory/` | the handle: one lock around `known` |
 //! | `verify.rs`, `records.rs` | signatures, on the blocking pool; records of Kademlia |
@@ -84,6 +84,7 @@ mod directory;
 mod gossip;
 mod known;
 mod lookups;
+mod lost;
 mod persist;
 mod records;
 mod session;

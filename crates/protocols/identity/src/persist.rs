@@ -58,7 +58,7 @@ fn restore(directory: &Directory, (user, row): &Row) {
     let Some((source, seen, bundle)) = decode(row).filter(|(.., b)| b.user() == Some(user)) else {
         return tracing::warn!(%user, "what is stored of a user cannot be read; it is passed over");
     };
-    directory.restore(&bundle, source, seen);
+    directory.restore(bundle, source, seen);
 }
 
 impl Directory {

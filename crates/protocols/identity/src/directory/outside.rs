@@ -1,5 +1,7 @@
 //! What accounts and others of this node ask and tell.
 
+use std::sync::atomic::Ordering::Acquire;
+
 use peerage_api::users::User;
 use peerage_types::{Handle, PeerId, UnixMillis, UserId};
 use peerage_wire::identity::{Bundle, Profile, Signed};
@@ -62,6 +64,14 @@ impl Directory {
     #[must_use]
     pub fn is_online(&self, user: &UserId) -> bool {
         self.read().is_online(user, UnixMillis::now())
+    }
+
+    /// When this node last met a peer again that it had lost; such peers may have come to doubt that
+    /// users are here, who are to say so once more.
+    #[must_use]
+    pub fn met_again(&self) -> Option<UnixMillis> {
+        let at = self.0.met_again.load(Acquire);
+        (at > 0).then_some(UnixMillis(at))
     }
 
     /// Known users whose handle looks the same, up to [`MAX_NAMED`](crate::bounds::MAX_NAMED): case

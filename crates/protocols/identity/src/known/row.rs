@@ -18,7 +18,7 @@ pub(crate) struct Row {
     recovery: ContentHash,
     succession: Option<Box<Kept<Succession>>>,
     /// Newest first.
-    presences: Vec<Signed<Presence>>,
+    presences: Vec<Stated>,
     /// Where the text is that is searched, and its length.
     pub(crate) text: (Place, usize),
     /// A hash of the handle's normal form.
@@ -30,6 +30,20 @@ pub(crate) struct Row {
     pub(crate) touched: u64,
     /// When something of it expires.
     pub(crate) due: Option<UnixMillis>,
+}
+
+/// What a user has signed about a node, and how long that is believed.
+#[derive(Debug, Clone)]
+pub(crate) struct Stated {
+    pub(crate) signed: Signed<Presence>,
+    /// Sooner than it expires when the node seems to be gone.
+    until: UnixMillis,
+}
+
+impl Stated {
+    pub(crate) fn is_online(&self, now: UnixMillis) -> bool {
+        self.signed.is_online(now) && self.until > now
+    }
 }
 
 impl Row {
@@ -84,48 +98,70 @@ impl Row {
     }
 
     pub(crate) fn presence(&self, node: &PeerId) -> Option<&Signed<Presence>> {
-        self.presences.iter().find(|presence| presence.node == *node)
+        self.stated(node).map(|stated| &stated.signed)
+    }
+
+    fn stated(&self, node: &PeerId) -> Option<&Stated> {
+        self.presences.iter().find(|stated| stated.signed.node == *node)
     }
 
     /// Takes a newer statement about its node. Returns the nodes that made room; its own is among
     /// them when it is older than all that are kept.
-    pub(crate) fn set_presence(&mut self, presence: &Signed<Presence>) -> Vec<Signed<Presence>> {
-        self.presences.retain(|old| old.node != presence.node);
-        self.presences.push(presence.clone());
-        self.presences.sort_by_key(|p| (std::cmp::Reverse(p.issued), p.node));
+    pub(crate) fn set_presence(&mut self, presence: &Signed<Presence>) -> Vec<Stated> {
+        self.presences.retain(|old| old.signed.node != presence.node);
+        self.presences.push(Stated { signed: presence.clone(), until: presence.expires });
+        self.presences.sort_by_key(|p| (std::cmp::Reverse(p.signed.issued), p.signed.node));
         self.presences.split_off(self.presences.len().min(MAX_NODES))
+    }
+
+    /// Believes what is stated about a node no longer than this, unless it is stated anew; at
+    /// `seen` the node was there.
+    pub(crate) fn doubt(&mut self, node: &PeerId, until: UnixMillis, seen: UnixMillis) {
+        for stated in self.presences.iter_mut().filter(|stated| stated.signed.node == *node) {
+            if stated.is_online(seen) {
+                self.last_seen = self.last_seen.max(Some(seen));
+            }
+            stated.until = stated.until.min(until);
+        }
     }
 
     /// Drops statements that could no longer take back an older one.
     pub(crate) fn sweep(&mut self, now: UnixMillis) -> bool {
         let before = self.presences.len();
-        self.presences.retain(|presence| presence.check_time(now) != Err(RecordError::Expired));
+        let expired = |stated: &Stated| stated.signed.check_time(now) == Err(RecordError::Expired);
+        self.presences.retain(|stated| !expired(stated));
         self.presences.len() < before
     }
 
     /// When it is no longer online somewhere, or a statement need no longer be kept.
     pub(crate) fn next_due(&self, now: UnixMillis) -> Option<UnixMillis> {
-        let due = self.presences.iter().map(|presence| match presence.is_online(now) {
-            true => presence.expires,
-            false => presence.issued.plus(MAX_PRESENCE),
+        let due = self.presences.iter().map(|stated| match stated.is_online(now) {
+            true => stated.until,
+            false => stated.signed.expires.max(stated.signed.issued.plus(MAX_PRESENCE)),
         });
         due.min()
     }
 
-    pub(crate) fn presences(&self) -> &[Signed<Presence>] {
+    pub(crate) fn presences(&self) -> &[Stated] {
         &self.presences
     }
 
-    pub(crate) fn is_online(&self, now: UnixMillis) -> bool {
-        self.presences.iter().any(|presence| presence.is_online(now))
+    /// Nodes about which something is stated.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = PeerId> + '_ {
+        self.presences.iter().map(|stated| stated.signed.node)
     }
 
-    /// Notes when the user was online, as far as the statements tell.
+    pub(crate) fn is_online(&self, now: UnixMillis) -> bool {
+        self.presences.iter().any(|stated| stated.is_online(now))
+    }
+
+    pub(crate) fn is_online_at(&self, node: &PeerId, now: UnixMillis) -> bool {
+        self.stated(node).is_some_and(|stated| stated.is_online(now))
+    }
+
+    /// Notes when the user was last there: it was when it signed something about it.
     pub(crate) fn see(&mut self, now: UnixMillis) {
-        let seen = self.presences.iter().map(|p| match p.expires > p.issued {
-            true => p.expires.min(now),
-            false => p.issued.min(now),
-        });
+        let seen = self.presences.iter().map(|stated| stated.signed.issued.min(now));
         self.last_seen = seen.chain(self.last_seen).max();
     }
 
@@ -134,13 +170,13 @@ impl Row {
         Bundle {
             profile: Some(self.profile.open()),
             succession: self.succession(),
-            presences: self.presences.clone(),
+            presences: self.presences.iter().map(|stated| stated.signed.clone()).collect(),
         }
     }
 
     /// What counts towards the limit of bytes.
     pub(crate) fn bytes(&self) -> usize {
-        let presences: usize = self.presences.iter().map(|presence| presence.bytes().len()).sum();
+        let presences: usize = self.presences.iter().map(|p| p.signed.bytes().len()).sum();
         let succession = self.succession.as_ref().map_or(0, |s| s.bytes().len());
         self.profile.bytes().len() + succession + presences + self.text.1
     }
@@ -159,7 +195,7 @@ impl Row {
             return [0; 8];
         }
         let mut sum = blake3::Hasher::new();
-        for presence in &self.presences {
+        for Stated { signed: presence, .. } in &self.presences {
             sum.update(&presence.node.to_bytes()).update(&presence.seq.to_be_bytes());
         }
         let mut rest = [0; 8];
@@ -169,8 +205,8 @@ impl Row {
 
     pub(crate) fn shown(&self, now: UnixMillis) -> User {
         let profile = self.profile.open().record().clone();
-        let online = |presence: &&Signed<Presence>| presence.is_online(now);
-        let nodes: Vec<_> = self.presences.iter().filter(online).map(|p| p.node).collect();
+        let online = self.presences.iter().filter(|stated| stated.is_online(now));
+        let nodes: Vec<_> = online.map(|stated| stated.signed.node).collect();
         User {
             user: profile.user,
             handle: profile.handle,
@@ -183,7 +219,7 @@ impl Row {
             updated_ms: profile.updated,
             local: self.teller.is_none() && self.succession.is_none(),
             online: !nodes.is_empty(),
-            last_seen_ms: if nodes.is_empty() { self.last_seen } else { Some(now) },
+            last_seen_ms: self.last_seen,
             nodes,
             revoked: self.is_revoked(),
             successor: self.succession().and_then(|succession| succession.successor),

@@ -96,6 +96,8 @@ fn seq_of(known: &Known, user: UserId) -> Option<u64> {
 fn check(known: &Known) {
     assert_eq!(known.bytes, known.rows.values().map(Row::bytes).sum::<usize>());
     assert!(known.rows.len() <= known.limits.users && known.bytes <= known.limits.bytes);
+    let guests = known.rows.iter().flat_map(|(user, row)| row.nodes().map(|node| (node, *user)));
+    assert_eq!(known.guests, guests.collect());
     let own = known.rows.iter().filter(|(_, row)| row.teller.is_none()).map(|(user, _)| *user);
     assert!(known.own().eq(own));
     let due = known.rows.values().filter(|row| row.due.is_some()).count();
@@ -233,12 +235,57 @@ fn a_user_is_online_where_it_says_so_until_it_expires_or_says_otherwise() {
     assert_eq!(known.sweep(UnixMillis(end.0 - 1)).1, []);
     assert_eq!(known.sweep(end).1, [Event::Offline { user, node: office }]);
     let shown = known.shown(&user, end.plus(Duration::from_secs(60))).unwrap();
-    assert_eq!((shown.online, shown.last_seen_ms), (false, Some(end)));
+    assert_eq!((shown.online, shown.last_seen_ms), (false, Some(NOW)), "when it last said so");
     let over = NOW.plus(MAX_PRESENCE);
     assert_eq!(known.deadline(), Some(over), "until then it takes back older statements");
     assert_eq!(known.sweep(over).1, []);
     assert_eq!((known.deadline(), known.bundle(&user).unwrap().presences.len()), (None, 0));
     assert!(!known.merge(&alice.at(home, 3, NOW, 24), peer(), over).changed);
+    check(&known);
+}
+
+#[test]
+fn that_somebody_is_here_is_believed_of_this_node_alone() {
+    let (mut known, alice) = (known(), Person::new(1));
+    let (user, here) = (alice.user(), known.node);
+    known.merge(&alice.profile(1), Source::Own, NOW);
+    // What it was told before it crashed comes back from others.
+    let outcome = known.merge(&alice.at(here, 1, NOW, 1), peer(), NOW);
+    assert!(!outcome.changed && !known.is_online(&user, NOW));
+    assert_eq!(known.bundle(&user).unwrap().presences, []);
+    known.merge(&alice.at(here, 2, NOW, 1), Source::Own, NOW);
+    assert_eq!(known.shown(&user, NOW).unwrap().nodes, [here]);
+    known.merge(&alice.at(here, 3, NOW, 0), peer(), NOW);
+    assert!(!known.is_online(&user, NOW), "it has logged out since");
+    check(&known);
+}
+
+#[test]
+fn a_user_is_not_online_at_a_node_that_is_gone_until_it_says_so_again() {
+    let (mut known, alice, bob) = (known(), Person::new(1), Person::new(2));
+    let (user, [home, office]) = (alice.user(), [(); 2].map(|()| PeerId::random()));
+    let later = |seconds| NOW.plus(Duration::from_secs(seconds));
+    for person in [&alice, &bob] {
+        known.merge(&person.profile(1), peer(), NOW);
+        known.merge(&person.at(office, 1, NOW, 1), peer(), NOW);
+    }
+    known.merge(&alice.at(home, 1, NOW, 1), peer(), NOW);
+    assert_eq!(known.shown(&user, later(60)).unwrap().last_seen_ms, Some(NOW));
+    let events = known.doubt(home, later(5), later(5));
+    assert_eq!(events, [Event::Offline { user, node: home }]);
+    assert_eq!(known.doubt(home, later(6), later(6)), [], "once is enough");
+    let shown = known.shown(&user, later(60)).unwrap();
+    assert_eq!((shown.nodes, shown.last_seen_ms), (vec![office], Some(later(5))));
+    check(&known);
+    assert!(!known.merge(&alice.at(home, 1, NOW, 1), peer(), later(7)).changed, "the same again");
+    let outcome = known.merge(&alice.at(home, 2, later(8), 1), peer(), later(8));
+    assert_eq!(outcome.events, [Event::Online { user, node: home }]);
+    // A node that is back has a while to say who is there.
+    assert_eq!(known.doubt(office, later(10), later(70)), []);
+    known.merge(&bob.at(office, 2, later(20), 1), peer(), later(20));
+    assert_eq!(known.deadline(), Some(later(70)));
+    assert_eq!(known.sweep(later(70)).1, [Event::Offline { user, node: office }]);
+    assert!(known.is_online(&bob.user(), later(71)));
     check(&known);
 }
 

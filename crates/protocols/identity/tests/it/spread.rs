@@ -1,10 +1,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use libp2p::swarm::dial_opts::DialOpts;
 use peerage_api::users::{Event as Told, Matching, Page, Search};
-use peerage_identity::{Event, Verdict};
+use peerage_identity::{Behaviour, Config, Event, Verdict};
 use peerage_store::Store;
-use peerage_types::PeerId;
+use peerage_types::{Network, PeerId};
 use peerage_wire::identity::frames::push;
 
 use crate::support::{Node, Person, within};
@@ -125,7 +126,7 @@ async fn what_is_known_outlives_the_process() {
     let one = Node::with(store.clone()).await;
     one.directory.publish(&ana.profile(3, "ana"));
     let mut learned = ben.profile(5, "ben");
-    learned.presences = ben.at(one.peer, Duration::from_secs(60)).presences;
+    learned.presences = ben.at(PeerId::random(), Duration::from_secs(60)).presences;
     one.gossip(1, PeerId::random(), batch(&[learned])).await;
     one.knows(&ben, 5).await;
     one.directory.flush().await.unwrap();
@@ -135,4 +136,56 @@ async fn what_is_known_outlives_the_process() {
     let seen = two.users.get(ben.user()).await.unwrap();
     assert!(seen.online && !seen.local && seen.last_seen_ms.is_some());
     assert!(two.directory.get(&ana.user()).unwrap().local);
+}
+
+#[tokio::test]
+async fn a_node_that_crashed_does_not_say_that_users_are_still_here() {
+    let (store, peer, ana) = (Store::in_memory(), PeerId::random(), Person::new(1));
+    let start = || Behaviour::new(Config::new(Network::default(), peer), store.clone());
+    let crashed = start();
+    let directory = crashed.directory();
+    directory.publish(&ana.profile(1, "ana"));
+    directory.publish(&ana.at(peer, Duration::from_secs(60)));
+    assert!(directory.is_online(&ana.user()));
+    directory.flush().await.unwrap();
+    drop(crashed);
+    let again = start();
+    let directory = again.directory();
+    let loaded = async {
+        while directory.profile(&ana.user()).is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("the load", loaded).await;
+    let shown = directory.get(&ana.user()).unwrap();
+    assert!(shown.local && !shown.online && shown.nodes.is_empty());
+    // Nor when it says so anew.
+    directory.publish(&ana.at(peer, Duration::from_secs(60)));
+    assert!(directory.is_online(&ana.user()));
+}
+
+#[tokio::test]
+async fn users_of_a_node_that_can_no_longer_be_reached_are_not_shown_as_online() {
+    let (one, two) = (Node::new().await, Node::new().await);
+    let ana = Person::new(1);
+    one.directory.publish(&ana.profile(1, "ana"));
+    one.directory.publish(&ana.at(one.peer, Duration::from_secs(3600)));
+    let mut events = two.users.events().await.unwrap();
+    two.dial(&one.address).await;
+    let (node, user) = (one.peer, ana.user());
+    let online = Some(Told::Online { user, node });
+    within("the login", async { while events.item().await != online {} }).await;
+    assert_eq!(two.directory.met_again(), None);
+    let address = one.address.clone();
+    drop(one);
+    let gone = async { while two.is_connected(node).await {} };
+    within("the end of the connection", gone).await;
+    assert!(two.directory.is_online(&user), "it may have been a short break");
+    two.run(move |swarm| {
+        swarm.dial(DialOpts::peer_id(node).addresses(vec![address]).build()).unwrap();
+    })
+    .await;
+    assert_eq!(within("the news", events.item()).await, Some(Told::Offline { user, node }));
+    let shown = two.directory.get(&user).unwrap();
+    assert!(!shown.online && shown.last_seen_ms.is_some());
 }

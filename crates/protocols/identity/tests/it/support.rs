@@ -21,7 +21,7 @@ use peerage_identity::{Behaviour, Config, Directory, Event};
 use peerage_store::Store;
 use peerage_types::{Handle as Name, Network, UnixMillis, UserId};
 use peerage_wire::identity::{Bundle, Presence, Profile, Signed, SigningKey, recovery_commitment};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// What should happen; the limit is reached only when it does not.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
@@ -76,6 +76,12 @@ impl Node {
     pub(crate) async fn dial(&self, other: &Multiaddr) {
         let other = other.clone();
         self.run(|swarm| swarm.dial(other).unwrap()).await;
+    }
+
+    pub(crate) async fn is_connected(&self, peer: PeerId) -> bool {
+        let (tell, told) = oneshot::channel();
+        self.run(move |swarm| tell.send(swarm.is_connected(&peer)).unwrap()).await;
+        told.await.unwrap()
     }
 
     pub(crate) async fn gossip(&self, ticket: u64, source: PeerId, data: bytes::Bytes) {
