@@ -132,8 +132,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, N: Fn() -> UnixMillis + Sync> Side<S, N>
     pub(super) async fn say_same(mut self) -> Result<Outcome, SessionError> {
         let State { epoch, as_of, head, .. } = self.ours.state.ok_or(SessionError::OutOfTurn)?;
         self.line.say(&Frame::Same { epoch, as_of, head }).await?;
-        self.line.close().await?;
-        self.finish(true).await
+        self.line.flush().await?;
+        self.end(true).await
     }
 
     /// The other side says so.
@@ -146,9 +146,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, N: Fn() -> UnixMillis + Sync> Side<S, N>
         // Only who has said what it has can be told that it is the same.
         let ours = self.ours.state.ok_or(SessionError::OutOfTurn)?;
         self.theirs.state = Some(State { epoch, as_of, head, ..ours });
-        self.intake.epoch = epoch;
-        self.line.close().await?;
-        self.finish(true).await
+        self.end(true).await
     }
 
     /// Begins the responder's first turn.
@@ -175,7 +173,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, N: Fn() -> UnixMillis + Sync> Side<S, N>
     }
 
     async fn end(mut self, equal: bool) -> Result<Outcome, SessionError> {
-        self.line.close().await?;
+        // All has been said; the other side may have gone already.
+        let _ = self.line.close().await;
         self.finish(equal).await
     }
 
