@@ -54,8 +54,8 @@ async fn register(node: &Node, file: &Path) -> anyhow::Result<Token> {
         .services()
         .register(Register {
             name: name(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            description: "counts and greets whoever logs in".to_owned(),
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            description: Some("counts and greets whoever logs in".to_owned()),
             token: former,
         })
         .await?;

@@ -72,12 +72,23 @@ pub(crate) fn unread(path: &Path, error: &io::Error) -> Failed {
 fn unwritten(path: &Path, error: &io::Error) -> Failed {
     match error.kind() {
         io::ErrorKind::AlreadyExists => exists(path),
-        _ => Failed::new(Exit::Failed, "io", format!("cannot write {}: {error}", path.display())),
+        _ => {
+            let text = format!("cannot write {}: {}", path.display(), of_system(error));
+            Failed::new(Exit::Failed, "io", text)
+        }
     }
 }
 
+/// What the system said, without the name of a file that is there for a moment only: `tempfile` puts
+/// that behind it, and keeps the error itself for itself.
+fn of_system(error: &io::Error) -> String {
+    let said = error.to_string();
+    said.split_once(" at path ").map_or(said.clone(), |(said, _)| said.to_owned())
+}
+
 fn exists(path: &Path) -> Failed {
-    let text = format!("{} exists already and is left as it is", path.display());
+    let text =
+        format!("{} exists already and is left as it is; choose another name", path.display());
     Failed::new(Exit::Failed, "exists", text)
 }
 
@@ -130,6 +141,10 @@ mod tests {
         assert!(second.finish_fresh(b"2").is_err());
         assert!(Draft::fresh(&path).is_err());
         assert_eq!(std::fs::read(&path).unwrap(), b"1");
-        assert!(Draft::new(&dir.path().join("no/where")).is_err());
+        let Failed::Because(reason) = Draft::new(&dir.path().join("no/where")).unwrap_err() else {
+            panic!("no reason");
+        };
+        assert!(reason.message.contains("no/where: No such file"), "{}", reason.message);
+        assert!(!reason.message.contains(".peerage-"), "{}", reason.message);
     }
 }

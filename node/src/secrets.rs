@@ -113,7 +113,9 @@ impl Source<'_> {
             (None, Some(text)) => text,
             (None, None) => self.ask(twice).await?,
         };
-        text.parse().map_err(|error| Failed::new(Exit::Failed, "bad_secret", error))
+        let what = self.what;
+        text.parse()
+            .map_err(|error| Failed::new(Exit::Failed, "bad_secret", format!("{what}: {error}")))
     }
 
     async fn ask(&self, twice: bool) -> Result<Zeroizing<String>, Failed> {

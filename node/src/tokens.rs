@@ -72,6 +72,11 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
+    /// A file that somebody names.
+    pub(crate) fn at(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
     /// The file.
     pub(crate) fn path(&self) -> &Path {
         &self.path

@@ -13,7 +13,7 @@ use peerage_api::{
     users::Page,
 };
 use peerage_store::{AccountChange, Store};
-use peerage_types::{Handle, Password, PeerId, ServiceName, UserId};
+use peerage_types::{Handle, Password, PeerId, ServiceName, UnixMillis, UserId};
 use peerage_wire::identity::{Bundle, Profile, Signed};
 
 const SINGLES: usize = 5_000;
@@ -155,6 +155,14 @@ impl Outside for Nowhere {
     fn fate(&self, _: &UserId) -> Option<Option<UserId>> {
         None
     }
+    fn user(&self, _: &UserId) -> Option<peerage_api::users::User> {
+        None
+    }
+
+    fn met_again(&self) -> Option<UnixMillis> {
+        None
+    }
+
     fn is_online(&self, _: &UserId) -> bool {
         false
     }

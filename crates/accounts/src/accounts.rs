@@ -19,7 +19,9 @@ pub struct Config {
     pub idle_timeout: Duration,
     /// A session ends after this even if it is used.
     pub session_timeout: Duration,
-    /// How long a presence holds, at most a day; it is renewed at half of that.
+    /// How long a presence holds, at most a day; it is renewed at half of that. After a crash others
+    /// believe for so long that users are here, unless they see that the node is gone. A renewal
+    /// is one message of gossip, some 500 bytes.
     pub presence_timeout: Duration,
     /// Argon2id: KiB of memory, 8 to 262,144.
     pub argon_memory_kib: u32,
@@ -28,12 +30,13 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// RFC 9106 with 64 MiB and three passes; sessions of 30 minutes, 24 hours at most.
+    /// RFC 9106 with 64 MiB and three passes; sessions of 30 minutes, 24 hours at most; presences
+    /// of an hour.
     fn default() -> Self {
         Self {
             idle_timeout: Duration::from_secs(30 * 60),
             session_timeout: Duration::from_secs(24 * 60 * 60),
-            presence_timeout: Duration::from_secs(6 * 60 * 60),
+            presence_timeout: Duration::from_secs(60 * 60),
             argon_memory_kib: 64 << 10,
             argon_passes: 3,
         }
@@ -56,7 +59,10 @@ impl Accounts {
         snapshot: AccountsSnapshot,
         outside: Arc<dyn Outside>,
     ) -> Self {
-        Self(Arc::new(Inner::new(config, store, snapshot, outside)))
+        let inner = Arc::new(Inner::new(config, store, snapshot, outside));
+        let (accounts, wake) = (Arc::downgrade(&inner), Arc::clone(&inner.expiry));
+        inner.runtime.spawn(crate::storage::expire_all(accounts, wake));
+        Self(inner)
     }
 
     /// Takes a command of the facet `users` from any thread; never blocks. Those about users
@@ -103,12 +109,12 @@ impl Accounts {
         }
     }
 
-    /// Ends what has expired and renews what is about to; to be called about every minute.
+    /// Ends sessions that have expired and renews presences that are about to; to be called about
+    /// every minute.
     pub fn on_time(&self) {
         let now = UnixMillis::now();
         self.0.expire_sessions(now);
         self.0.renew_presences(now);
-        crate::storage::on_time(&self.0, now);
     }
 
     /// Whom the user has blocked.

@@ -83,7 +83,9 @@ fn verify(inner: &Inner, ask: Ask<Verify>) {
     };
     let verified = |row| Ok(Row { verified: true, ..row });
     let plan = move |book: &Book, now| {
-        book.check_other(&contact).and_then(|()| check(book.user()))?;
+        book.check_other(&contact)?;
+        book.check_valid(&contact)?;
+        check(book.user())?;
         book.plan_put(&contact, now, verified)
     };
     edit::<Verify>(inner, &auth, door, plan, move |book| book.get(&contact));
@@ -98,6 +100,7 @@ fn get(inner: &Inner, ask: Ask<Get>) {
 fn get_safety_number(inner: &Inner, ask: Ask<GetSafetyNumber>) {
     let answer = enter(inner, &ask.request.auth).and_then(|open| {
         open.book().check_other(&ask.request.contact)?;
+        open.book().check_valid(&ask.request.contact)?;
         Ok(safety_number(&open.user, &ask.request.contact))
     });
     ask.reply(answer);

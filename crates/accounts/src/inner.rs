@@ -11,7 +11,10 @@ use peerage_api::{
 };
 use peerage_store::{AccountId, AccountsSnapshot, Store};
 use peerage_types::{ServiceName, UnixMillis, UserId};
-use tokio::{runtime::Handle, sync::Semaphore};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, Semaphore},
+};
 
 use crate::{
     Config, Outside,
@@ -38,6 +41,8 @@ pub(crate) struct Inner {
     pub(crate) stretching: Arc<Semaphore>,
     pub(crate) passwords: Arc<Semaphore>,
     pub(crate) working: Arc<Semaphore>,
+    /// Told when something that is stored is over sooner than was known.
+    pub(crate) expiry: Arc<Notify>,
     /// Held while an account is added.
     pub(crate) adding: tokio::sync::Mutex<()>,
     state: Mutex<State>,
@@ -104,6 +109,7 @@ impl Inner {
             stretching: Arc::new(Semaphore::new(MAX_STRETCHING)),
             passwords: Arc::new(Semaphore::new(MAX_PASSWORDS)),
             working: Arc::new(Semaphore::new(MAX_WORKING)),
+            expiry: Arc::default(),
             adding: tokio::sync::Mutex::default(),
             state: Mutex::new(state),
         }
@@ -214,6 +220,13 @@ fn restored(rows: Vec<(AccountId, bytes::Bytes)>) -> HashMap<UserId, Account> {
         }
     }
     accounts
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Who waits for what is over ends as well.
+        self.expiry.notify_one();
+    }
 }
 
 impl std::fmt::Debug for Inner {

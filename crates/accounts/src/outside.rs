@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use peerage_types::{Handle, PeerId, UserId};
+use peerage_api::users::User;
+use peerage_types::{Handle, PeerId, UnixMillis, UserId};
 use peerage_wire::identity::{Bundle, Profile, Signed};
 
 /// What accounts need of the network: to tell what users have signed, and to know of others.
@@ -24,6 +25,13 @@ pub trait Outside: fmt::Debug + Send + Sync {
     /// What became of a user's key: `None` while it is valid, `Some(None)` when it was revoked,
     /// `Some(Some(successor))` when it moved.
     fn fate(&self, user: &UserId) -> Option<Option<UserId>>;
+
+    /// What is known of a user, as it is shown.
+    fn user(&self, user: &UserId) -> Option<User>;
+
+    /// When this node last met a peer again that it had lost: such a peer may doubt that users are
+    /// still here.
+    fn met_again(&self) -> Option<UnixMillis>;
 
     /// Whether some node says that the user is logged in there.
     fn is_online(&self, user: &UserId) -> bool;

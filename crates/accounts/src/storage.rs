@@ -4,6 +4,7 @@
 //! storage   commands: the one check, then a task that asks the space
 //! spaces    the spaces of one account, read when they are first used
 //! space     one service for one user: order of writes, disk, readers
+//! alarm     when the next entry of a space is over
 //! index     what a space holds, pure: conditions, quotas, expiry, pages
 //! rows      how an entry is sealed
 //! ```
@@ -11,7 +12,11 @@
 //! Invariant: an entry is told to readers and answered for only when it is durable, and an index is
 //! either as the disk will be or not there at all.
 
-use std::{future::Future, sync::Arc};
+use std::{
+    future::Future,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use peerage_api::{
     Ask, Method, Open as OpenFeed,
@@ -19,9 +24,11 @@ use peerage_api::{
     users::Paged,
 };
 use peerage_types::UnixMillis;
+use tokio::{sync::Notify, time::timeout};
 
 use crate::{inner::Inner, open::Open};
 
+mod alarm;
 mod feed;
 mod index;
 mod load;
@@ -63,7 +70,10 @@ async fn list(here: Here, request: List) -> Result<Paged<Entry>, StorageError> {
 
 fn watch(inner: &Inner, feed: OpenFeed<Watch>) {
     match enter(inner, &feed.request.place) {
-        Ok(here) => here.space.watch(feed),
+        Ok(here) => {
+            here.space.watch(feed);
+            inner.runtime.spawn(async move { here.space.read_for_readers().await });
+        }
         Err(error) => feed.refuse(error),
     }
 }
@@ -91,16 +101,42 @@ fn enter(inner: &Inner, place: &Place) -> Result<Here, StorageError> {
     Ok(Here { open, space, now: UnixMillis::now() })
 }
 
-/// Removes what is over. Nobody sees it from the moment on that it is; this tells readers and frees
-/// the space. Spaces that nobody has used since the login wait until somebody does.
-pub(crate) fn on_time(inner: &Arc<Inner>, now: UnixMillis) {
-    for open in inner.all_open() {
-        for space in open.spaces.expired(now) {
-            let open = Arc::clone(&open);
-            inner.runtime.spawn(async move {
-                // A failure is met by the next call, or tried again the next time.
-                while space.has_expired(now) && space.expire(&open.user, now).await.is_ok() {}
-            });
+/// A failed removal is tried again after so long, and a clock that was set is noticed.
+const RETRY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Removes what is over, as soon as it is, for as long as the accounts live. Nobody sees it from
+/// that moment on; this tells readers and frees the space. Spaces that nobody has used since the
+/// login wait until somebody does.
+pub(crate) async fn expire_all(accounts: Weak<Inner>, wake: Arc<Notify>) {
+    let mut not_before = UnixMillis(0);
+    loop {
+        let Some(inner) = accounts.upgrade() else { return };
+        let now = UnixMillis::now();
+        if now >= not_before && !expire(&inner, now).await {
+            not_before = now.plus(RETRY_INTERVAL);
+        }
+        let next = inner.all_open().iter().filter_map(|open| open.spaces.next_expiry()).min();
+        drop(inner);
+        let wait = next.map_or(RETRY_INTERVAL, |next| {
+            next.max(not_before).since(UnixMillis::now()).min(RETRY_INTERVAL)
+        });
+        match next {
+            // Nothing is waited for: whoever writes an entry that will be over says so.
+            None => wake.notified().await,
+            Some(_) => _ = timeout(wait, wake.notified()).await,
         }
     }
+}
+
+/// Whether all that is over by now is gone.
+async fn expire(inner: &Inner, now: UnixMillis) -> bool {
+    let mut done = true;
+    for open in inner.all_open() {
+        for space in open.spaces.expired(now) {
+            while done && space.next_expiry().is_some_and(|at| at <= now) {
+                done = space.expire(&open.user, now).await.is_ok();
+            }
+        }
+    }
+    done
 }

@@ -26,6 +26,7 @@ pub(crate) fn on_command(inner: &Arc<Inner>, command: Command) {
         Command::Create(ask) => work(inner, ask, create::create),
         Command::Login(ask) => work(inner, ask, login::login),
         Command::RevokeKey(ask) => work(inner, ask, succession::revoke_key),
+        Command::Forget(ask) => work(inner, ask, delete::forget),
         Command::Export(ask) => work(inner, ask, portable::export),
         Command::Import(ask) => work(inner, ask, portable::import),
         Command::Local(ask) => ask.reply(Ok(inner.local_users())),

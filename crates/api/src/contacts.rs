@@ -78,7 +78,7 @@ impl Contacts {
     /// The number that both sides see alike if nobody sits between them.
     ///
     /// # Errors
-    /// [`ContactsError::Own`].
+    /// [`ContactsError::Own`], [`ContactsError::Revoked`].
     pub async fn safety_number(&self, contact: UserId) -> Result<SafetyNumber, ContactsError> {
         self.link.call(GetSafetyNumber { auth: self.auth(), contact }).await
     }
@@ -87,7 +87,8 @@ impl Contacts {
     /// QR code of the other side, this node compares.
     ///
     /// # Errors
-    /// [`ContactsError::SafetyMismatch`], [`ContactsError::BadField`], [`ContactsError::Store`].
+    /// [`ContactsError::SafetyMismatch`], [`ContactsError::Revoked`], [`ContactsError::BadField`],
+    /// [`ContactsError::Store`].
     pub async fn verify(
         &self,
         contact: UserId,
@@ -96,7 +97,9 @@ impl Contacts {
         self.link.call(Verify { auth: self.auth(), contact, compared }).await
     }
 
-    /// From now on the user sees and gets nothing of this one.
+    /// From now on this user, by whatever key it has or will have, is in no list and no search of
+    /// the one who blocks, and is not told of in feeds. It is shown to who asks for it by id. Nodes
+    /// are no users: to refuse what a node offers, block that with [`Peers`](crate::peers::Peers).
     ///
     /// # Errors
     /// [`ContactsError::Own`], [`ContactsError::TooMany`], [`ContactsError::Store`].
@@ -151,9 +154,12 @@ pub struct Contact {
     pub notes: Option<String>,
     /// Labels.
     pub tags: BTreeSet<String>,
-    /// The safety numbers were compared.
+    /// The safety numbers were compared, and the key still counts.
     pub verified: bool,
-    /// Nothing of this one is taken or shown.
+    /// The key was revoked: nothing it signs counts, and it cannot be verified.
+    #[serde(default)]
+    pub revoked: bool,
+    /// It is in no list and no search of the user; see [`Contacts::block`].
     pub blocked: bool,
     /// When it was added.
     pub added_ms: UnixMillis,

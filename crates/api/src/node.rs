@@ -237,6 +237,11 @@ pub struct Status {
     /// Folder of identity, store and tokens; empty for a node that keeps nothing.
     #[schemars(with = "String")]
     pub data: PathBuf,
+    /// A damaged store that was moved out of the way, whereupon the node began with an empty one;
+    /// until the file is deleted.
+    #[serde(default)]
+    #[schemars(with = "Option<String>")]
+    pub kept_aside: Option<PathBuf>,
 }
 
 /// Outcome of one check of the doctor.

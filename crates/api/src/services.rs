@@ -118,12 +118,12 @@ pub enum Event {
 pub struct Register {
     /// Its name.
     pub name: ServiceName,
-    /// Its version, at most [`MAX_VERSION_BYTES`].
+    /// Its version, at most [`MAX_VERSION_BYTES`]; as it was if none is given.
     #[serde(default)]
-    pub version: String,
-    /// What it does, at most [`MAX_DESCRIPTION_BYTES`].
+    pub version: Option<String>,
+    /// What it does, at most [`MAX_DESCRIPTION_BYTES`]; as it was if none is given.
     #[serde(default)]
-    pub description: String,
+    pub description: Option<String>,
     /// For a service that is registered already: its token.
     #[serde(default)]
     pub token: Option<Token>,

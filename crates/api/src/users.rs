@@ -138,7 +138,7 @@ impl Users {
     }
 
     /// Removes a user from this node. Its keys are forgotten, so that what is left of its data can
-    /// never be read, unless `keep` leaves it for [`Users::export`].
+    /// never be read, unless `keep` leaves it for [`Users::export`] or [`Users::forget`].
     ///
     /// # Errors
     /// [`UsersError::WrongPassword`], [`UsersError::Throttled`], [`UsersError::Auth`],
@@ -150,6 +150,15 @@ impl Users {
         keep: bool,
     ) -> Result<(), UsersError> {
         self.link.call(Delete { auth, password, keep }).await
+    }
+
+    /// Forgets for ever what was kept of a user that was deleted here.
+    ///
+    /// # Errors
+    /// [`UsersError::NotDeleted`], [`UsersError::WrongPassword`], [`UsersError::Throttled`],
+    /// [`AuthError::NoSuchUser`], [`UsersError::Store`].
+    pub async fn forget(&self, user: UserId, password: Password) -> Result<(), UsersError> {
+        self.link.call(Forget { user, password }).await
     }
 
     /// Everything of a user, sealed with a password of its own: key, profile, contacts, storage.
@@ -169,7 +178,7 @@ impl Users {
     /// Brings an exported user to this node, with a password for this node. All or nothing.
     ///
     /// # Errors
-    /// [`UsersError::BadArchive`], [`UsersError::WrongPassword`] for the archive,
+    /// [`UsersError::BadArchive`], [`UsersError::WrongArchivePassword`],
     /// [`UsersError::AlreadyHere`], [`UsersError::Revoked`], [`UsersError::Store`].
     pub async fn import(
         &self,
@@ -343,6 +352,15 @@ pub struct Delete {
     pub keep: bool,
 }
 
+/// Forgets what was kept of a deleted user.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Forget {
+    /// Of whom: nobody is logged in who could ask.
+    pub user: UserId,
+    /// The user's password, as it was.
+    pub password: Password,
+}
+
 /// Asks for everything of a user, sealed.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct Export {
@@ -416,6 +434,7 @@ facet! {
         Create => "users.create" -> Created;
         Login => "users.login" -> Session;
         RevokeKey => "users.revoke_key" -> ();
+        Forget => "users.forget" -> ();
         Export => "users.export" -> Payload;
         Import => "users.import" -> LocalUser;
         Local => "users.local" -> Vec<LocalUser>;

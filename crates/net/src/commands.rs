@@ -103,6 +103,7 @@ impl Driver {
             network: self.settings.network.clone(),
             network_key: self.network_key,
             data: self.settings.data.clone().unwrap_or_default(),
+            kept_aside: self.settings.data.as_deref().and_then(peerage_store::kept_aside),
         }
     }
 

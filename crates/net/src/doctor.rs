@@ -1,5 +1,7 @@
 //! What commonly keeps a node from being found and reached, with remedies.
 
+use std::path::Path;
+
 use peerage_api::node::{Check, Verdict};
 use peerage_store::StoreStats;
 
@@ -25,7 +27,7 @@ pub(crate) fn examine(driver: &mut Driver) -> Vec<Check> {
         local_discovery(mdns, driver.settings.mdns),
         dht(kad_peers),
         reachability(&status.external, driver.settings.local_only),
-        storage(status.data.as_os_str().is_empty(), &store),
+        storage(status.data.as_os_str().is_empty(), &store, status.kept_aside.as_deref()),
         memory(status.rss_bytes, driver.settings.max_memory_bytes as u64),
     ]
 }
@@ -120,7 +122,7 @@ fn reachability(external: &[libp2p::Multiaddr], local_only: bool) -> Check {
     }
 }
 
-fn storage(none: bool, store: &StoreStats) -> Check {
+fn storage(none: bool, store: &StoreStats, kept_aside: Option<&Path>) -> Check {
     let disk = "see whether the disk is slow, full or failing; the log says what it answered";
     match (none, store) {
         (true, _) => check(
@@ -140,7 +142,18 @@ fn storage(none: bool, store: &StoreStats) -> Check {
             let detail = format!("open again; {} writes have failed", store.failures);
             check("store", Verdict::Warn, detail, disk)
         }
-        (false, _) => check("store", Verdict::Ok, "open", ""),
+        (false, _) => match kept_aside {
+            None => check("store", Verdict::Ok, "open", ""),
+            Some(kept) => {
+                let detail = format!(
+                    "began empty: a damaged one, with users and all else, is kept as {}",
+                    kept.display()
+                );
+                let remedy =
+                    "restore a backup, or import your users; then delete the kept file";
+                check("store", Verdict::Warn, detail, remedy)
+            }
+        },
     }
 }
 
@@ -165,14 +178,22 @@ mod tests {
     #[test]
     fn a_store_that_takes_no_writes_fails_the_check_until_it_takes_them_again() {
         let mut stats = StoreStats::default();
-        assert_eq!(storage(false, &stats).verdict, Verdict::Ok);
+        assert_eq!(storage(false, &stats, None).verdict, Verdict::Ok);
         (stats.failing, stats.failures, stats.queued) = (true, 3, 500);
-        let failing = storage(false, &stats);
+        let failing = storage(false, &stats, None);
         assert_eq!(failing.verdict, Verdict::Fail);
         assert!(failing.detail.contains('3') && !failing.remedy.is_empty());
         stats.failing = false;
-        assert_eq!(storage(false, &stats).verdict, Verdict::Warn);
+        assert_eq!(storage(false, &stats, None).verdict, Verdict::Warn);
         stats.queued = 0;
-        assert_eq!(storage(false, &stats).verdict, Verdict::Warn);
+        assert_eq!(storage(false, &stats, None).verdict, Verdict::Warn);
+    }
+
+    #[test]
+    fn a_store_that_was_set_aside_is_told_of_until_its_file_is_gone() {
+        let kept = Path::new("/data/peerage.redb.corrupt-17");
+        let check = storage(false, &StoreStats::default(), Some(kept));
+        assert_eq!(check.verdict, Verdict::Warn);
+        assert!(check.detail.contains("corrupt-17") && check.remedy.contains("backup"));
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! What goes over a connection (WebSocket over a Unix socket or TCP; HTTP for calls alone):
 //! - `<facet>.<verb>` with named parameters; errors have code -32000 and the typed error as `data`.
-//! - The name of a feed subscribes; its items come as notifications of the same name, as
+//! - The name of a feed subscribes, over WebSocket alone (else `needs_websocket`); its items come as notifications of the same name, as
 //!   `{"lagged": n}` where n were lost. A notification with `error` in place of `result` ends it.
 //! - The notification `rpc.cancel` with `{"id": …}` gives up a call that has not ended.
 //! - `rpc.discover` returns all of this as an OpenRPC 1.3 document.

@@ -58,7 +58,7 @@ pub use known::Known;
 pub use kv::{KeyRange, Kv, KvRead, KvSnapshot, KvTable, KvTxn, Visit};
 pub use lock::{DirLock, LockError};
 pub use marks::{MAX_MARK_BYTES, MAX_MARK_NAME_BYTES, Marks};
-pub use open::{KeptAside, OpenError, Opened};
+pub use open::{KeptAside, OpenError, Opened, kept_aside};
 pub use queue::{BATCH_DELAY, MAX_BATCH, MAX_QUEUED, MAX_QUEUED_BYTES};
 pub use seal::{SEAL_OVERHEAD, SealError, SealKey};
 pub use simulated::Power;

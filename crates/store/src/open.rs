@@ -19,6 +19,9 @@ use crate::{
 /// Name of the file inside the data directory.
 const FILE_NAME: &str = "peerage.redb";
 
+/// What follows in the name of one that was moved out of the way, before the time.
+const ASIDE: &str = ".corrupt-";
+
 /// What [`Store::open`] gives.
 #[derive(Debug)]
 pub struct Opened {
@@ -224,8 +227,7 @@ fn into_io(error: StoreError) -> io::Error {
 
 fn keep_aside(path: &Path, reason: String) -> Result<KeptAside, OpenError> {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let name =
-        |suffix: String| path.with_file_name(format!("{FILE_NAME}.corrupt-{seconds}{suffix}"));
+    let name = |suffix: String| path.with_file_name(format!("{FILE_NAME}{ASIDE}{seconds}{suffix}"));
     let kept = std::iter::once(name(String::new()))
         .chain((1..).map(|n| name(format!("-{n}"))))
         .find(|kept| fs::symlink_metadata(kept).is_err_and(|e| e.kind() == io::ErrorKind::NotFound))
@@ -235,6 +237,17 @@ fn keep_aside(path: &Path, reason: String) -> Result<KeptAside, OpenError> {
     }
     clear_suspicion(path);
     Ok(KeptAside { path: path.to_owned(), kept, reason })
+}
+
+/// The damaged file that was moved out of the way in this directory, the latest if there are
+/// several; until somebody deletes it. Reads the directory.
+#[must_use]
+pub fn kept_aside(dir: &Path) -> Option<PathBuf> {
+    let prefix = format!("{FILE_NAME}{ASIDE}");
+    let of = |entry: fs::DirEntry| entry.file_name().into_string().ok();
+    let names = fs::read_dir(dir).ok()?.filter_map(|entry| of(entry.ok()?));
+    // Numbers of seconds have as many digits for the next centuries.
+    names.filter(|name| name.starts_with(&prefix)).max().map(|name| dir.join(name))
 }
 
 /// Takes the file from everybody else, should it have been copied there with a wider mode.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// No characters at all.
-    #[error("the {kind} is empty; give it 1 to {max} characters")]
+    #[error("the {kind} is empty; give it 1 to {max} bytes")]
     Empty {
         /// What was being named, such as `topic`.
         kind: &'static str,

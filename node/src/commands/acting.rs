@@ -1,6 +1,6 @@
 //! On whose behalf a command acts, and the proof of it.
 
-use std::future::Future;
+use std::{future::Future, path::PathBuf};
 
 use peerage_api::{
     Node, Stream,
@@ -82,8 +82,14 @@ impl<'a> Desk<'a> {
                 if local.iter().any(|user| !user.deleted) {
                     local.retain(|user| !user.deleted);
                 }
-                let candidates = local.iter().map(Candidate::local).collect();
-                who::one(named, candidates, "on this node; `peerage user ls` lists its users")
+                let candidates: Vec<_> = local.iter().map(Candidate::local).collect();
+                let nobody = candidates.is_empty();
+                let one =
+                    who::one(named, candidates, "on this node; `peerage user ls` lists its users");
+                match one {
+                    Err(failed) if nobody => Err(self.explained(failed).await),
+                    one => one,
+                }
             }
         }
     }
@@ -123,18 +129,42 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// Those of whom a session is alive; tokens of the others are forgotten.
+    /// Those of whom a session is alive; tokens of the others are forgotten, but not those of users
+    /// who do not live here: with a backup of the store they may again.
     async fn alive(&self, held: Vec<UserId>) -> Result<Vec<UserId>, Failed> {
         let local = self.local().await?;
-        let is_alive = |id: &UserId| local.iter().any(|u| u.user == *id && u.sessions > 0);
-        let (alive, gone): (Vec<_>, Vec<_>) = held.into_iter().partition(is_alive);
-        gone.into_iter().try_for_each(|user| self.slot(user).remove())?;
-        Ok(alive)
+        let sessions = |id: &UserId| local.iter().find(|u| u.user == *id).map(|u| u.sessions);
+        let over = held.iter().filter(|user| sessions(user) == Some(0));
+        over.copied().try_for_each(|user| self.slot(user).remove())?;
+        Ok(held.into_iter().filter(|user| sessions(user).is_some_and(|count| count > 0)).collect())
+    }
+
+    /// A damaged store that was moved out of the way, with all users that were in it.
+    async fn kept_aside(&self) -> Option<PathBuf> {
+        let status = self.context.within("no answer", self.node.status()).await;
+        // An older daemon, or one that has just stopped, has nothing to say of it.
+        status.ok()?.kept_aside
+    }
+
+    /// That somebody is not here, with the reason if there is one.
+    pub(crate) async fn explained(&self, failed: Failed) -> Failed {
+        let Some(kept) = self.kept_aside().await else { return failed };
+        let kept = kept.display().to_string();
+        let advice = format!(
+            "the store of this node was damaged, which then began with an empty one; the former, with \
+             all users, is kept as {kept}: restore a backup, or import your users"
+        );
+        failed.advise(&advice).about("kept_aside", kept)
     }
 
     /// Acts for the user of `--as`, or for the one that is logged in.
     pub(crate) async fn act(self) -> Result<Acting<'a>, Failed> {
-        let user = match &self.context.global.acting {
+        self.act_for(None).await
+    }
+
+    /// Acts for the user that is named, else as [`Desk::act`].
+    pub(crate) async fn act_for(self, named: Option<&Named>) -> Result<Acting<'a>, Failed> {
+        let user = match named.or(self.context.global.acting.as_ref()) {
             Some(named) => self.own(named).await?,
             None => self.logged_in().await?.ok_or_else(|| {
                 nobody("nobody is logged in; log in with `peerage user login USER`")
@@ -163,12 +193,16 @@ impl<'a> Desk<'a> {
 
     /// Why there is no token of a user.
     async fn missing(&self, user: UserId) -> Result<Failed, Failed> {
-        let here = self.local().await?.iter().any(|local| local.user == user);
-        let refusal = match here {
-            true => AuthError::NotAuthorised { user },
-            false => AuthError::NoSuchUser { user },
+        let local = self.local().await?;
+        let why = match local.iter().find(|local| local.user == user) {
+            Some(LocalUser { deleted: true, .. }) => UsersError::Deleted { user },
+            Some(_) => AuthError::NotAuthorised { user }.into(),
+            None => {
+                let nobody = UsersError::from(AuthError::NoSuchUser { user });
+                return Ok(self.explained(nobody.into()).await);
+            }
         };
-        Ok(UsersError::from(refusal).into())
+        Ok(why.into())
     }
 }
 
@@ -221,18 +255,42 @@ impl<'a> Acting<'a> {
         &self.token
     }
 
-    /// Waits for an answer as long as `--timeout` says. A token that is refused is forgotten.
+    /// Whether the user has blocked another.
+    pub(crate) async fn has_blocked(&self, other: UserId) -> Result<bool, Failed> {
+        let asked = async {
+            match self.contacts().get(other).await {
+                Err(ContactsError::NoSuchContact { .. } | ContactsError::Damaged { .. }) => {
+                    Ok(false)
+                }
+                contact => contact.map(|contact| contact.blocked),
+            }
+        };
+        self.ask(asked).await
+    }
+
+    /// Waits for an answer as long as `--timeout` says. A token that is good for nothing is
+    /// forgotten.
     pub(crate) async fn ask<T, E: Scoped>(
         &self,
         question: impl Future<Output = Result<T, E>>,
     ) -> Result<T, Failed> {
-        let answer = async { question.await.map_err(|error| self.failed(error)) };
-        self.context().within("no answer", answer).await
+        let answer = async { Ok::<_, Failed>(question.await) };
+        match self.context().within("no answer", answer).await? {
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(self.failed(error).await),
+        }
     }
 
-    fn failed(&self, error: impl Scoped) -> Failed {
-        if error.refusal().is_some() {
-            self.slot().remove_stale(&self.token);
+    async fn failed(&self, error: impl Scoped) -> Failed {
+        match error.refusal() {
+            Some(AuthError::NotAuthorised { .. }) => self.slot().remove_stale(&self.token),
+            // With a backup of the store the user may be here again.
+            Some(AuthError::NoSuchUser { .. }) if self.desk.kept_aside().await.is_some() => {
+                return self.desk.explained(error.into()).await;
+            }
+            Some(AuthError::NoSuchUser { .. }) => self.slot().remove_stale(&self.token),
+            // Kept, so that it is said again until somebody logs in.
+            Some(AuthError::SessionExpired { .. }) | None => {}
         }
         error.into()
     }
@@ -244,7 +302,7 @@ impl<'a> Acting<'a> {
             match users.sessions(self.auth()).await {
                 Ok(_) => Ok(true),
                 Err(error) if error.refusal().is_some() => {
-                    self.slot().remove_stale(&self.token);
+                    self.failed(error).await;
                     Ok(false)
                 }
                 Err(error) => Err(Failed::from(error)),

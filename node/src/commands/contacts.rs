@@ -31,7 +31,7 @@ enum Command {
     Set(Box<change::Args>),
     /// Compare safety numbers, and note that they are the same
     Verify(verify::Args),
-    /// From now on see and take nothing of a user
+    /// Hide a user from your lists, searches and warnings, whatever key it moves to
     Block(One),
     /// Lift a block
     Unblock(One),
@@ -51,6 +51,10 @@ struct One {
     user: Named,
 }
 
+/// Nodes are no users: one may host others as well.
+const BLOCKED: &str = "blocked: it is in none of your lists and searches, whatever key it moves to; \
+                       files come from nodes: refuse those of one with `peerage peers block PEER`";
+
 pub(super) async fn run(context: Context<'_>, args: Args) -> Result<(), Failed> {
     let acting = Acting::new(context).await?;
     match args.command {
@@ -65,7 +69,7 @@ pub(super) async fn run(context: Context<'_>, args: Args) -> Result<(), Failed> 
         Command::Block(One { user }) => {
             let user = find(&acting, &user).await?;
             let contact = acting.ask(acting.contacts().block(user)).await?;
-            marked(&acting, &contact, "blocked: nothing of it is taken or shown")
+            marked(&acting, &contact, BLOCKED)
         }
         Command::Unblock(One { user }) => {
             let user = find(&acting, &user).await?;

@@ -30,6 +30,9 @@ fn describe(status: &Status) -> String {
     row("memory", output::bytes(status.rss_bytes));
     row("transfers", status.transfers_active.to_string());
     row("data", status.data.display().to_string());
+    if let Some(kept) = &status.kept_aside {
+        row("damaged", format!("{} (began empty; see `peerage doctor`)", kept.display()));
+    }
     for (name, addresses) in [("listening", &status.listen), ("external", &status.external)] {
         let mut name = name;
         for address in addresses {

@@ -1,6 +1,9 @@
 //! `service`: applications that act for users of this node.
 
+use std::path::PathBuf;
+
 use peerage_api::{
+    Node,
     services::{Event, Register, Service, ServicesError},
     types::{ServiceName, Token},
 };
@@ -28,17 +31,17 @@ enum Command {
     #[command(after_help = "\
 Example: peerage service register org.example.notes --version 1.0 --description 'Notes'
 
-Its token is left in the directory `services` of the data directory, for you alone. The service
-proves itself by it.")]
+Its token is left in the directory `services` of the data directory, or in the file that is named,
+for you alone. The service proves itself by it. What is not given stays as it was.")]
     Register {
         #[command(flatten)]
         one: One,
         /// Its version, as it likes
-        #[arg(long, value_name = "V", default_value = "")]
-        version: String,
+        #[arg(long, value_name = "V")]
+        version: Option<String>,
         /// What it does, in a sentence
-        #[arg(long, value_name = "D", default_value = "")]
-        description: String,
+        #[arg(long, value_name = "D")]
+        description: Option<String>,
     },
     /// Remove a service; what it stored for users stays theirs
     Unregister(One),
@@ -55,6 +58,34 @@ proves itself by it.")]
 struct One {
     /// Name of the service, such as org.example.notes
     name: ServiceName,
+    /// File of its token [default: where `register` left it]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl One {
+    fn slot(&self, context: Context<'_>) -> Result<Slot, Failed> {
+        match &self.token_file {
+            Some(file) => Ok(Slot::at(file)),
+            None => {
+                Ok(Tokens::services(&connect::data_dir(context.global)?).of_service(&self.name))
+            }
+        }
+    }
+
+    /// The token of a service that is registered.
+    async fn token(&self, context: Context<'_>, node: &Node) -> Result<(Slot, Token), Failed> {
+        let slot = self.slot(context)?;
+        if let Some(token) = slot.read()? {
+            return Ok((slot, token));
+        }
+        let name = self.name.clone();
+        let services = context.within("no answer", node.services().list()).await?;
+        Err(match services.iter().any(|service| service.name == name) {
+            true => ServicesError::NotAuthorised { name }.into(),
+            false => ServicesError::NoSuchService { name }.into(),
+        })
+    }
 }
 
 pub(super) async fn run(context: Context<'_>, args: Args) -> Result<(), Failed> {
@@ -63,28 +94,18 @@ pub(super) async fn run(context: Context<'_>, args: Args) -> Result<(), Failed> 
             let services = context.ask(async |node| node.services().list().await).await?;
             context.out.result(&services, |services| table(services))
         }
-        Command::Register { one: One { name }, version, description } => {
-            let token = slot(context, &name)?.read()?;
-            register(context, Register { name, version, description, token }).await
+        Command::Register { one, version, description } => {
+            let slot = one.slot(context)?;
+            let token = slot.read()?;
+            register(context, slot, Register { name: one.name, version, description, token }).await
         }
-        Command::Unregister(One { name }) => unregister(context, name).await,
-        Command::Watch { one: One { name }, until } => watch(context, name, until).await,
+        Command::Unregister(one) => unregister(context, one).await,
+        Command::Watch { one, until } => watch(context, one, until).await,
     }
 }
 
-fn slot(context: Context<'_>, name: &ServiceName) -> Result<Slot, Failed> {
-    Ok(Tokens::services(&connect::data_dir(context.global)?).of_service(name))
-}
-
-/// The token of a service that was registered from here.
-fn token(slot: &Slot, name: &ServiceName) -> Result<Token, Failed> {
-    let missing = || Failed::from(ServicesError::NotAuthorised { name: name.clone() });
-    slot.read()?.ok_or_else(missing)
-}
-
-async fn register(context: Context<'_>, request: Register) -> Result<(), Failed> {
+async fn register(context: Context<'_>, slot: Slot, request: Register) -> Result<(), Failed> {
     let registered = context.ask(async |node| node.services().register(request).await).await?;
-    let slot = slot(context, &registered.name)?;
     slot.write(&registered.token)?;
     let line = json!({ "name": registered.name, "registered": true, "token_file": slot.path() });
     context.out.result(&line, |_| format!("{} is registered", registered.name))?;
@@ -92,10 +113,10 @@ async fn register(context: Context<'_>, request: Register) -> Result<(), Failed>
     Ok(())
 }
 
-async fn unregister(context: Context<'_>, name: ServiceName) -> Result<(), Failed> {
+async fn unregister(context: Context<'_>, one: One) -> Result<(), Failed> {
     let node = context.node().await?;
-    let slot = slot(context, &name)?;
-    let token = token(&slot, &name)?;
+    let (slot, token) = one.token(context, &node).await?;
+    let name = one.name;
     let work = async {
         let done = node.services().unregister(name.clone(), token.clone()).await;
         done.inspect_err(|error| forget(&slot, &token, error))
@@ -113,10 +134,10 @@ fn forget(slot: &Slot, token: &Token, error: &ServicesError) {
     }
 }
 
-async fn watch(context: Context<'_>, name: ServiceName, until: Until) -> Result<(), Failed> {
+async fn watch(context: Context<'_>, one: One, until: Until) -> Result<(), Failed> {
     let node = context.node().await?;
-    let token = token(&slot(context, &name)?, &name)?;
-    let feed = context.within("no answer", node.services().watch(name, token)).await?;
+    let (_, token) = one.token(context, &node).await?;
+    let feed = context.within("no answer", node.services().watch(one.name, token)).await?;
     context.out.note("watching; end with ctrl-C");
     let show = |event: &Event| match event {
         Event::Opened { user } => format!("{user}: logged in"),

@@ -39,7 +39,7 @@ Examples:
         #[arg(long, value_name = "R")]
         if_revision: Option<u64>,
         /// It is gone after that: seconds, or such as 90s, 15m, 12h, 7d
-        #[arg(long, value_name = "T", value_parser = ttl)]
+        #[arg(long, value_name = "T", value_parser = ttl, allow_hyphen_values = true)]
         ttl: Option<Duration>,
     },
     /// Print a value as it is

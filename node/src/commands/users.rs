@@ -96,7 +96,13 @@ async fn show(context: Context<'_>, named: Option<Named>) -> Result<(), Failed> 
         None => desk.subject(None).await?,
     };
     let known = context.within("no answer", desk.node.users().get(user)).await?;
-    context.out.result(&known, show::user)
+    context.out.result(&known, show::user)?;
+    if let Some(acting) = desk.may_act().await?.filter(|acting| acting.user != user)
+        && acting.has_blocked(user).await?
+    {
+        context.out.note("you have blocked this user: it is in none of your lists and searches");
+    }
+    Ok(())
 }
 
 async fn watch(context: Context<'_>, until: Until) -> Result<(), Failed> {

@@ -99,10 +99,10 @@ impl Book {
         self.entries.get(other).is_some_and(|entry| entry.row.blocked)
     }
 
-    /// Whom the user has blocked.
+    /// Whom the user has blocked, by all the keys that it is known to have had.
     pub(crate) fn blocked(&self) -> HashSet<UserId> {
-        let blocked = self.entries.values().filter(|entry| entry.row.blocked);
-        blocked.map(|entry| entry.row.contact).collect()
+        let blocked = self.entries.values().map(|entry| &entry.row).filter(|row| row.blocked);
+        blocked.flat_map(|row| std::iter::once(row.contact).chain(row.past())).collect()
     }
 
     /// The user's own key has moved. To be called with the `Open` of the new key.
@@ -149,7 +149,8 @@ impl Book {
         let after = after.map_err(|_| bad("after", "is not where a page ended"))?;
         let rest = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
         let found = self.entries.range(rest).map(|(_, entry)| entry);
-        let mut found = found.filter(|entry| query.matches(&entry.row, &entry.text));
+        let mut found = found
+            .filter(|entry| query.matches(&entry.row, &entry.text, self.is_verified(&entry.row)));
         let items: Vec<_> =
             found.by_ref().take(page.limit()).map(|entry| self.view(&entry.row)).collect();
         let next = found.next().and(items.last()).map(|last| last.user.to_string());
@@ -161,6 +162,7 @@ impl Book {
         let named = seen.handle.as_ref().map(|handle| self.outside.named(handle));
         let mut lookalikes = named.unwrap_or_default();
         lookalikes.retain(|other| self.is_lookalike(row, other));
+        let verified = self.is_verified(row);
         let row = row.clone();
         Contact {
             user: row.contact,
@@ -170,7 +172,8 @@ impl Book {
             location: row.location,
             notes: row.notes,
             tags: row.tags,
-            verified: row.verified,
+            verified,
+            revoked: !self.is_valid(&row.contact),
             blocked: row.blocked,
             added_ms: row.added,
             updated_ms: row.updated,
@@ -180,6 +183,11 @@ impl Book {
             online: self.outside.is_online(&row.contact),
             lookalikes,
         }
+    }
+
+    /// Whether safety numbers were compared, of a key that still counts.
+    fn is_verified(&self, row: &Row) -> bool {
+        row.verified && self.is_valid(&row.contact)
     }
 
     /// What a contact calls itself now, if anybody knows.

@@ -23,14 +23,15 @@ impl Query {
         Ok(Self { query, text, location })
     }
 
-    /// Whether every part holds; `text` is [`searchable`] of the row.
-    pub(crate) fn matches(&self, row: &Row, text: &str) -> bool {
+    /// Whether every part holds; `text` is [`searchable`] of the row, `is_verified` what counts of
+    /// its verification.
+    pub(crate) fn matches(&self, row: &Row, text: &str, is_verified: bool) -> bool {
         let query = &self.query;
         let own = || row.location.as_deref().map(fold).unwrap_or_default();
         query.trust_min.is_none_or(|min| row.trust >= min)
             && query.trust_max.is_none_or(|max| row.trust <= max)
             && query.met.is_none_or(|met| row.met == met)
-            && query.verified.is_none_or(|verified| row.verified == verified)
+            && query.verified.is_none_or(|verified| is_verified == verified)
             && query.blocked.is_none_or(|blocked| row.blocked == blocked)
             && query.tags_all.is_subset(&row.tags)
             && (query.tags_any.is_empty() || !query.tags_any.is_disjoint(&row.tags))
@@ -95,7 +96,7 @@ mod tests {
     }
 
     fn matches(query: ContactQuery) -> bool {
-        Query::new(query).unwrap().matches(&row(), &searchable(&row()))
+        Query::new(query).unwrap().matches(&row(), &searchable(&row()), row().verified)
     }
 
     fn text(text: &str) -> ContactQuery {

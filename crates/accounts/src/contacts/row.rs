@@ -50,9 +50,16 @@ pub(crate) struct Row {
     pub(crate) updated: UnixMillis,
     #[serde(default)]
     pub(crate) moved_from: Option<UserId>,
+    /// Its keys before that one: whoever is blocked is so by all of them.
+    #[serde(default)]
+    pub(crate) earlier: Vec<UserId>,
     #[serde(default)]
     pub(crate) seen: Seen,
 }
+
+/// Keys of a contact that are remembered beside the last two: 32 bytes each. Older ones were
+/// revoked long ago, and show themselves at worst as such.
+pub(crate) const MAX_EARLIER: usize = 32;
 
 /// What a contact called itself when its profile was last seen: for when nobody remembers it. Only
 /// ever taken from a verified profile; the whole of one would be up to 14 KiB for each contact.
@@ -83,6 +90,7 @@ impl Row {
             added: now,
             updated: now,
             moved_from: None,
+            earlier: Vec::new(),
             seen: Seen::default(),
         }
     }
@@ -108,8 +116,22 @@ impl Row {
 
     /// The row of the key that took the place of this one's.
     pub(crate) fn moved(self, to: UserId, now: UnixMillis) -> Self {
-        let moved_from = Some(self.contact);
-        Self { contact: to, moved_from, verified: false, updated: now, ..self }
+        let past = std::iter::once(self.contact).chain(self.past()).collect();
+        Self { contact: to, verified: false, updated: now, ..self }.with_past(past)
+    }
+
+    /// The row with other keys in its past, the last one first.
+    pub(crate) fn with_past(self, past: Vec<UserId>) -> Self {
+        let mut past = past.into_iter().filter(|key| *key != self.contact);
+        let moved_from = past.next();
+        let mut earlier: Vec<_> = past.filter(|key| Some(*key) != moved_from).collect();
+        earlier.truncate(MAX_EARLIER);
+        Self { moved_from, earlier, ..self }
+    }
+
+    /// Keys that it had before, the last one first.
+    pub(crate) fn past(&self) -> impl Iterator<Item = UserId> + '_ {
+        self.moved_from.into_iter().chain(self.earlier.iter().copied())
     }
 }
 

@@ -105,21 +105,26 @@ impl Registry {
         request: Register,
         now: UnixMillis,
     ) -> Result<Registration, ServicesError> {
-        check_text("version", &request.version, MAX_VERSION_BYTES)?;
-        check_text("description", &request.description, MAX_DESCRIPTION_BYTES)?;
         let Register { name, version, description, token } = request;
-        let (registered, token) = match self.services.get(&name) {
-            Some(entry) => {
-                let own = token.filter(|token| entry.row.is_token(token));
+        let (before, token) = match self.services.get(&name) {
+            Some(Entry { row, .. }) => {
+                let own = token.filter(|token| row.is_token(token));
                 let taken = || ServicesError::Taken { name: name.clone() };
-                (entry.row.registered, own.ok_or_else(taken)?)
+                (row.clone(), own.ok_or_else(taken)?)
             }
             None => {
                 self.check_new(&name)?;
-                (now, Token::new(rand::random()))
+                let token = Token::new(rand::random());
+                (Row::new(&token, now), token)
             }
         };
-        let row = Row { version, description, registered, token: hash(&token).into() };
+        let row = Row {
+            version: version.unwrap_or(before.version),
+            description: description.unwrap_or(before.description),
+            ..before
+        };
+        check_text("version", &row.version, MAX_VERSION_BYTES)?;
+        check_text("description", &row.description, MAX_DESCRIPTION_BYTES)?;
         Ok(Registration { name, row, token })
     }
 
@@ -221,6 +226,11 @@ impl Entry {
 }
 
 impl Row {
+    fn new(token: &Token, now: UnixMillis) -> Self {
+        let (version, description) = (String::new(), String::new());
+        Self { version, description, registered: now, token: hash(token).into() }
+    }
+
     /// # Panics
     /// Never: text and bytes have a CBOR form.
     fn encode(&self) -> Bytes {

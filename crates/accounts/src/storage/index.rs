@@ -231,8 +231,9 @@ impl Index {
         Some(key)
     }
 
-    pub(crate) fn has_expired(&self, now: UnixMillis) -> bool {
-        self.expiring.first().is_some_and(|(at, _)| *at <= now)
+    /// When the next entry is over.
+    pub(crate) fn next_expiry(&self) -> Option<UnixMillis> {
+        self.expiring.first().map(|(at, _)| *at)
     }
 
     /// The removal of entries whose time is over, up to [`MAX_EXPIRED`] of them; nothing if there

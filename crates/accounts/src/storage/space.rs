@@ -9,9 +9,10 @@ use peerage_api::{
 };
 use peerage_store::{AccountChange, Pending, SealedKey, Store, StoreError};
 use peerage_types::{UnixMillis, UserId};
-use tokio::sync::{RwLock, RwLockReadGuard, Semaphore};
+use tokio::sync::{Notify, RwLock, RwLockReadGuard, Semaphore};
 
 use super::{
+    alarm::Alarm,
     feed::Feed,
     index::{Plan, check_key, check_prefix},
     load::{Loaded, load},
@@ -40,6 +41,7 @@ pub(crate) struct Space {
     /// disk alike.
     flights: RwLock<()>,
     feed: Mutex<Feed>,
+    alarm: Alarm,
     writes: Semaphore,
 }
 
@@ -59,7 +61,14 @@ struct Landing {
 }
 
 impl Space {
-    pub(crate) fn new(keys: Keys, store: Store, closed: Arc<Mutex<bool>>) -> Self {
+    /// A space of which nothing was read yet; `wake` is told when an entry is over sooner than was
+    /// known.
+    pub(crate) fn new(
+        keys: Keys,
+        store: Store,
+        closed: Arc<Mutex<bool>>,
+        wake: Arc<Notify>,
+    ) -> Self {
         Self {
             keys,
             store,
@@ -67,6 +76,7 @@ impl Space {
             loaded: tokio::sync::Mutex::default(),
             flights: RwLock::default(),
             feed: Mutex::default(),
+            alarm: Alarm::new(wake),
             writes: Semaphore::new(MAX_WRITES),
         }
     }
@@ -132,11 +142,9 @@ impl Space {
         self.land(flight).await
     }
 
-    /// Whether there is something for [`Space::expire`]. No while the space is in use: it is asked
-    /// again.
-    pub(crate) fn has_expired(&self, now: UnixMillis) -> bool {
-        let loaded = self.loaded.try_lock();
-        loaded.is_ok_and(|slot| slot.as_ref().is_some_and(|loaded| loaded.index.has_expired(now)))
+    /// When there is something for [`Space::expire`], as far as the space was read.
+    pub(crate) fn next_expiry(&self) -> Option<UnixMillis> {
+        self.alarm.at()
     }
 
     async fn send_expired(
@@ -162,6 +170,7 @@ impl Space {
         let (plan, changes) = self.seal(plan).await?;
         let pending = self.queue(user, changes).await?;
         loaded.index.adopt(&plan);
+        self.alarm.set(loaded.index.next_expiry());
         let removal = plan.removes().then_some(plan.revision);
         let ticket = self.feed().begin(|| plan.events());
         flight.sent.push((pending, Landing { ticket, removal }));
@@ -223,7 +232,11 @@ impl Space {
     ) -> Result<(), StorageError> {
         self.feed().settle(landing.ticket, outcome.is_ok());
         match (&outcome, landing.removal) {
-            (Err(_), _) => *self.loaded.lock().await = None,
+            (Err(_), _) => {
+                let mut slot = self.loaded.lock().await;
+                *slot = None;
+                self.alarm.set(None);
+            }
             (Ok(()), Some(revision)) => {
                 let mut slot = self.loaded.lock().await;
                 slot.iter_mut().for_each(|loaded| loaded.index.settle(revision));
@@ -319,6 +332,12 @@ impl Space {
         }
     }
 
+    /// Reads the space if nobody has, so that readers hear of what is over.
+    pub(crate) async fn read_for_readers(&self) {
+        // Whoever asks for something meets the failure.
+        let _ = self.loaded(&mut *self.loaded.lock().await).await;
+    }
+
     pub(crate) fn has_readers(&self) -> bool {
         self.feed().has_readers()
     }
@@ -339,7 +358,11 @@ impl Space {
     ) -> Result<&'a mut Loaded, StorageError> {
         match slot {
             Some(loaded) => Ok(loaded),
-            None => Ok(slot.insert(load(&self.keys, &self.store).await?)),
+            None => {
+                let loaded = slot.insert(load(&self.keys, &self.store).await?);
+                self.alarm.set(loaded.index.next_expiry());
+                Ok(loaded)
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use std::{
 use peerage_api::storage::StorageError;
 use peerage_store::{AccountId, SealKey, Store};
 use peerage_types::{ServiceName, UnixMillis, UserId};
+use tokio::sync::Notify;
 
 use super::{
     rows::{Keys, storage_key},
@@ -25,12 +26,14 @@ pub(crate) struct Spaces {
     spaces: Mutex<HashMap<ServiceName, Arc<Space>>>,
     /// Held while a write is queued, so that after [`Spaces::close`] none is.
     closed: Arc<Mutex<bool>>,
+    /// Told when an entry is over sooner than was known.
+    wake: Arc<Notify>,
 }
 
 impl Spaces {
-    pub(crate) fn new(account: AccountId, master: &SealKey) -> Self {
+    pub(crate) fn new(account: AccountId, master: &SealKey, wake: Arc<Notify>) -> Self {
         let (key, closed) = (storage_key(master), Arc::default());
-        Self { account, key, spaces: Mutex::default(), closed }
+        Self { account, key, spaces: Mutex::default(), closed, wake }
     }
 
     /// The space of a service; costs nothing until it is used.
@@ -52,14 +55,21 @@ impl Spaces {
         }
         make_room(&mut spaces)?;
         let keys = Keys::new(self.account, self.key.clone(), service.clone());
-        let space = Arc::new(Space::new(keys, store.clone(), Arc::clone(&self.closed)));
+        let (closed, wake) = (Arc::clone(&self.closed), Arc::clone(&self.wake));
+        let space = Arc::new(Space::new(keys, store.clone(), closed, wake));
         spaces.insert(service.clone(), Arc::clone(&space));
         Ok(space)
     }
 
     /// Spaces with entries whose time is over.
     pub(crate) fn expired(&self, now: UnixMillis) -> Vec<Arc<Space>> {
-        self.lock().values().filter(|space| space.has_expired(now)).cloned().collect()
+        let is_over = |space: &&Arc<Space>| space.next_expiry().is_some_and(|at| at <= now);
+        self.lock().values().filter(is_over).cloned().collect()
+    }
+
+    /// When the next entry is over.
+    pub(crate) fn next_expiry(&self) -> Option<UnixMillis> {
+        self.lock().values().filter_map(|space| space.next_expiry()).min()
     }
 
     /// The last session has ended: readers end, and writes that are still on their way to the

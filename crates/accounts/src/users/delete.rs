@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use peerage_api::users::{Delete, UsersError};
+use peerage_api::users::{Delete, Forget, UsersError};
 use peerage_store::AccountChange;
 use peerage_types::UnixMillis;
 
+use super::password::Held;
 use crate::{inner::Inner, row::AccountRow};
 
 pub(super) async fn delete(inner: Arc<Inner>, request: Delete) -> Result<(), UsersError> {
@@ -24,10 +25,27 @@ pub(super) async fn delete(inner: Arc<Inner>, request: Delete) -> Result<(), Use
     }
     // First, so that no session writes behind what is forgotten.
     end();
-    inner.save(vec![AccountChange::Forget(held.id)]).await?;
-    inner.outside.release(&user);
-    let mut state = inner.lock();
-    state.accounts.remove(&user);
-    state.throttle.clear(&user);
-    Ok(())
+    inner.remove(&held).await
+}
+
+pub(super) async fn forget(inner: Arc<Inner>, request: Forget) -> Result<(), UsersError> {
+    let Forget { user, password } = request;
+    let held = inner.unlock(user, password).await?.held;
+    match held.row.deleted {
+        true => inner.remove(&held).await,
+        false => Err(UsersError::NotDeleted { user }),
+    }
+}
+
+impl Inner {
+    /// Forgets an account of which no session is alive.
+    async fn remove(&self, held: &Held) -> Result<(), UsersError> {
+        let user = held.row.user;
+        self.save(vec![AccountChange::Forget(held.id)]).await?;
+        self.outside.release(&user);
+        let mut state = self.lock();
+        state.accounts.remove(&user);
+        state.throttle.clear(&user);
+        Ok(())
+    }
 }

@@ -63,10 +63,10 @@ impl Inner {
         master: SealKey,
     ) -> Result<Arc<Open>, UsersError> {
         let (user, store) = (user_of(&signing), self.store.clone());
-        let outside = Arc::clone(&self.outside);
+        let (outside, wake) = (Arc::clone(&self.outside), Arc::clone(&self.expiry));
         let read = move || {
             let book = Book::load(account, user, &master, &store, outside)?;
-            let (book, spaces) = (Arc::new(Mutex::new(book)), Spaces::new(account, &master));
+            let (book, spaces) = (Arc::new(Mutex::new(book)), Spaces::new(account, &master, wake));
             let spaces = Arc::new(spaces);
             Ok(Arc::new(Open { account, user, signing, master, store, book, spaces }))
         };

@@ -94,7 +94,7 @@ pub(super) async fn import(inner: Arc<Inner>, request: Import) -> Result<LocalUs
 
 fn refused(error: ArchiveError) -> UsersError {
     match error {
-        ArchiveError::WrongPassword => UsersError::WrongPassword {},
+        ArchiveError::WrongPassword => UsersError::WrongArchivePassword {},
         ArchiveError::Bad(reason) => UsersError::BadArchive { reason: reason.into() },
     }
 }

@@ -34,9 +34,8 @@ pub(super) async fn update(inner: Arc<Inner>, request: UpdateProfile) -> Result<
     let profile = sign(profile, &open.signing)?;
     let row = AccountRow { profile: profile.clone(), ..held.row.as_ref().clone() };
     inner.save_row(&held, row).await?;
-    let shown = inner.shown(&profile);
-    inner.outside.publish(Bundle { profile: Some(profile), ..Bundle::default() });
-    Ok(shown)
+    inner.outside.publish(Bundle { profile: Some(profile.clone()), ..Bundle::default() });
+    Ok(inner.shown(&profile))
 }
 
 /// What goes, goes before what comes.
@@ -92,13 +91,22 @@ impl Inner {
         Err(UsersError::Revoked { user: row.user, successor: fate.successor() })
     }
 
+    /// A user of this node with this profile.
     fn shown(&self, profile: &Profile) -> User {
         let user = profile.user;
-        let (is_here, row) = {
+        // Other nodes of the user are known there.
+        let known = self.outside.user(&user).filter(|known| known.seq == profile.seq);
+        known.unwrap_or_else(|| self.shown_here(profile))
+    }
+
+    fn shown_here(&self, profile: &Profile) -> User {
+        let user = profile.user;
+        let (presented, row) = {
             let state = self.lock();
             let account = state.accounts.get(&user);
-            let is_here = account.is_some_and(|account| account.open.is_some());
-            (is_here, account.map(|account| Arc::clone(&account.row)))
+            let open = account.filter(|account| account.open.is_some());
+            let presented = open.map(|account| account.presence.issued);
+            (presented, account.map(|account| Arc::clone(&account.row)))
         };
         let fate = row.and_then(|row| self.fate(&row));
         User {
@@ -112,9 +120,9 @@ impl Inner {
             seq: profile.seq,
             updated_ms: profile.updated,
             local: true,
-            online: is_here || self.outside.is_online(&user),
-            nodes: is_here.then(|| self.outside.node()).into_iter().collect(),
-            last_seen_ms: is_here.then(UnixMillis::now),
+            online: presented.is_some(),
+            nodes: presented.map(|_| self.outside.node()).into_iter().collect(),
+            last_seen_ms: presented,
             revoked: fate.is_some(),
             successor: fate.and_then(Fate::successor),
         }

@@ -53,7 +53,7 @@ async fn an_export_needs_the_password_and_an_import_that_of_the_archive() {
     assert_eq!(unknown, Err(AuthError::NoSuchUser { user: nobody }.into()));
     let other = Home::new();
     let wrong = other.node.users().import(archive.clone(), password("x"), password("new")).await;
-    assert_eq!(wrong, Err(UsersError::WrongPassword {}));
+    assert_eq!(wrong, Err(UsersError::WrongArchivePassword {}));
     let here = users.import(archive, password("archive"), password("new")).await;
     assert_eq!(here, Err(UsersError::AlreadyHere { user }));
 }

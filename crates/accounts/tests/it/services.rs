@@ -10,7 +10,8 @@ use crate::support::Home;
 
 fn notes(token: Option<Token>) -> Register {
     let name = ServiceName::new("org.example.notes").unwrap();
-    Register { name, version: "1.0".into(), description: "Keeps notes".into(), token }
+    let (version, description) = (Some("1.0".into()), Some("Keeps notes".into()));
+    Register { name, version, description, token }
 }
 
 async fn next(events: &mut Stream<Event>) -> Event {
@@ -64,7 +65,7 @@ async fn a_service_proves_itself_by_its_token_even_after_a_restart() {
         assert_eq!(services.unregister(name.clone(), wrong.clone()).await, Err(refused.clone()));
         assert_eq!(services.watch(name.clone(), wrong).await.err(), Some(refused));
     }
-    let newer = Register { version: "2.0".into(), ..notes(Some(registered.token.clone())) };
+    let newer = Register { version: Some("2.0".into()), ..notes(Some(registered.token.clone())) };
     assert_eq!(services.register(newer).await.unwrap(), registered);
     assert_eq!(services.list().await.unwrap()[0].version, "2.0");
     services.unregister(name.clone(), registered.token.clone()).await.unwrap();

@@ -55,12 +55,8 @@ async fn users_and_services_do_not_see_each_other() {
 async fn a_service_uses_its_own_storage_of_users_that_are_logged_in() {
     let home = Home::new();
     let alice = home.user("alice").await.session.auth();
-    let register = |text| Register {
-        name: name(text),
-        version: String::new(),
-        description: String::new(),
-        token: None,
-    };
+    let register =
+        |text| Register { name: name(text), version: None, description: None, token: None };
     let notes = home.node.services().register(register("notes")).await.unwrap();
     let other = home.node.services().register(register("other")).await.unwrap();
     let as_notes = Auth::new(alice.user, notes.token.clone());
@@ -138,17 +134,48 @@ async fn an_entry_whose_time_is_over_is_told_to_readers() {
     storage.put("b", "not asked for", None, None).await.unwrap();
     storage.put("a", "x", None, Some(Duration::from_millis(1))).await.unwrap();
     assert!(matches!(changes.next().await, Some(Feeding::Item(Event::Put(_)))));
-    let deleted = loop {
-        home.accounts.on_time();
-        tokio::select! {
-            biased;
-            event = changes.next() => break event,
-            () = tokio::task::yield_now() => {}
-        }
-    };
+    let deleted = within_seconds(changes.next()).await;
     let expected = Event::Deleted { key: "a".into(), revision: 3 };
     assert_eq!(deleted, Some(Feeding::Item(expected)));
     assert!(matches!(storage.get("a").await, Err(StorageError::NotFound { .. })));
+}
+
+/// Well below the minute after which the node looks at its clock anyway.
+async fn within_seconds<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), future).await.expect("it did not happen")
+}
+
+#[tokio::test]
+async fn of_several_entries_each_is_told_of_when_its_own_time_is_over() {
+    let home = Home::new();
+    let alice = home.user("alice").await.session.auth();
+    let [notes, diary] = ["notes", "diary"].map(|of| home.node.storage(alice.clone(), name(of)));
+    let mut told = notes.watch("").await.unwrap();
+    let last = Some(Duration::from_secs(3600));
+    diary.put("late", "x", None, last).await.unwrap();
+    for (key, ms) in [("late", 3_600_000), ("second", 400), ("first", 100)] {
+        notes.put(key, "x", None, Some(Duration::from_millis(ms))).await.unwrap();
+    }
+    let mut gone = Vec::new();
+    while gone.len() < 2 {
+        if let Some(Feeding::Item(Event::Deleted { key, .. })) = within_seconds(told.next()).await {
+            gone.push(key);
+        }
+    }
+    assert_eq!(gone, ["first", "second"]);
+}
+
+#[tokio::test]
+async fn a_reader_hears_of_what_is_over_though_nobody_has_used_the_storage_since_the_login() {
+    let home = Home::new();
+    let session = home.user("alice").await.session;
+    let storage = home.node.storage(session.auth(), name("notes"));
+    storage.put("a", "x", None, Some(Duration::from_secs(2))).await.unwrap();
+    home.node.users().logout(session.auth()).await.unwrap();
+    let again = home.login(session.user, "password").await;
+    let mut told = home.node.storage(again, name("notes")).watch("").await.unwrap();
+    let gone = Event::Deleted { key: "a".into(), revision: 2 };
+    assert_eq!(within_seconds(told.next()).await, Some(Feeding::Item(gone)));
 }
 
 #[tokio::test]

@@ -9,10 +9,10 @@ use std::{
 use peerage_accounts::{Accounts, Config, Outside};
 use peerage_api::{
     Command, Desk, Link, Local, Node,
-    users::{Auth, Created},
+    users::{Auth, Created, User},
 };
 use peerage_store::Store;
-use peerage_types::{Handle, Password, PeerId, UserId};
+use peerage_types::{Handle, Password, PeerId, UnixMillis, UserId};
 use peerage_wire::identity::{Bundle, Profile, Signed};
 use tokio::sync::mpsc;
 
@@ -101,6 +101,8 @@ pub(crate) struct Known {
     pub(crate) profiles: HashMap<UserId, Signed<Profile>>,
     pub(crate) fates: HashMap<UserId, Option<UserId>>,
     pub(crate) online: HashSet<UserId>,
+    pub(crate) users: HashMap<UserId, User>,
+    pub(crate) met_again: Option<UnixMillis>,
     /// Answers of `named`, by handle as it is given.
     pub(crate) named: HashMap<Handle, Vec<UserId>>,
     /// Who does not live here any more.
@@ -159,6 +161,14 @@ impl Outside for World {
 
     fn fate(&self, user: &UserId) -> Option<Option<UserId>> {
         self.known().fates.get(user).copied()
+    }
+
+    fn user(&self, user: &UserId) -> Option<User> {
+        self.known().users.get(user).cloned()
+    }
+
+    fn met_again(&self) -> Option<UnixMillis> {
+        self.known().met_again
     }
 
     fn is_online(&self, user: &UserId) -> bool {

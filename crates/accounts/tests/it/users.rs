@@ -5,10 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use peerage_accounts::Config;
 use peerage_api::{
     LinkError,
-    users::{Auth, AuthError, Event, MAX_SESSIONS, ProfileChange, Update, UsersError},
+    users::{Auth, AuthError, Event, MAX_SESSIONS, ProfileChange, Update, User, UsersError},
 };
 use peerage_store::Store;
-use peerage_types::{ServiceName, Token, UnixMillis, UserId};
+use peerage_types::{PeerId, ServiceName, Token, UnixMillis, UserId};
 
 use crate::support::{Home, config, password};
 
@@ -128,8 +128,9 @@ async fn a_presence_is_renewed_at_half_of_its_time_and_taken_back_with_the_last_
     let fresh = Home::new();
     fresh.user("alice").await;
     fresh.world.take_published();
+    fresh.world.known().met_again = Some(UnixMillis::now().plus(Duration::from_secs(1)));
     fresh.accounts.on_time();
-    assert_eq!(fresh.world.take_published(), [], "not before half of the time");
+    assert_eq!(fresh.world.take_published(), [], "not before half of the time, nor for each peer");
 }
 
 #[tokio::test]
@@ -350,5 +351,36 @@ async fn a_deleted_user_is_gone_or_kept_for_export() {
     assert_eq!(home.world.known().released, [alice.user, bob.user]);
     // What was deleted here may be brought back.
     users.import(archive, password("a"), password("new")).await.unwrap();
-    home.login(bob.user, "new").await;
+    let auth = home.login(bob.user, "new").await;
+
+    // Or be forgotten after all, by its password.
+    let alive = users.forget(bob.user, password("new")).await;
+    assert_eq!(alive, Err(UsersError::NotDeleted { user: bob.user }));
+    users.delete(auth, password("new"), true).await.unwrap();
+    let wrong = users.forget(bob.user, password("wrong")).await;
+    assert_eq!(wrong, Err(UsersError::WrongPassword {}));
+    assert_eq!(users.local().await.unwrap().len(), 1);
+    users.forget(bob.user, password("new")).await.unwrap();
+    assert_eq!(users.local().await.unwrap(), []);
+    let gone = AuthError::NoSuchUser { user: bob.user };
+    assert_eq!(users.forget(bob.user, password("new")).await, Err(gone.into()));
+    assert_eq!(home.store.accounts().load_blocking().unwrap().accounts, []);
+}
+
+#[tokio::test]
+async fn who_changes_its_profile_is_told_of_its_other_nodes_as_well() {
+    let home = Home::new();
+    let session = home.user("alice").await.session;
+    let named = |name: &str| ProfileChange {
+        display_name: Update::Set(name.into()),
+        ..ProfileChange::default()
+    };
+    let users = home.node.users();
+    let here = users.update(session.auth(), named("Alice")).await.unwrap();
+    assert_eq!((here.nodes.len(), here.seq), (1, 2));
+    let known = User { seq: 3, nodes: vec![PeerId::random(); 2], ..here };
+    home.world.known().users.insert(session.user, known.clone());
+    assert_eq!(users.update(session.auth(), named("Alicia")).await.unwrap(), known);
+    let newer = users.update(session.auth(), named("Ali")).await.unwrap();
+    assert_eq!(newer.display_name.as_deref(), Some("Ali"), "nothing old is told");
 }

@@ -10,7 +10,7 @@ use crate::{Failure, LinkError, users::AuthError};
 #[serde(tag = "code", rename_all = "snake_case")]
 pub enum ContactsError {
     /// Not in the book.
-    #[error("{contact} is not in the contact book; add it with `peerage contact set {contact}`")]
+    #[error("{contact} is not in the contact book; `peerage contact ls` lists who is")]
     NoSuchContact {
         /// Who.
         contact: UserId,
@@ -43,6 +43,20 @@ pub enum ContactsError {
         /// Who.
         contact: UserId,
     },
+    /// The contact's key is no longer valid: there is nothing to compare.
+    #[error(
+        "the key of {contact} is no longer valid and proves nothing any more; {}",
+        successor.map_or_else(
+            || "get its new key from the contact itself, then `peerage contact rm` this one".to_owned(),
+            |next| format!("compare with the one that took its place: `peerage contact verify {next}`"),
+        )
+    )]
+    Revoked {
+        /// The old key.
+        contact: UserId,
+        /// The one that took its place, if there is one.
+        successor: Option<UserId>,
+    },
     /// A sealed row cannot be opened; it is kept.
     #[error("the contact book of {user} is damaged ({what}); the rows are kept as they are")]
     Damaged {
@@ -74,7 +88,7 @@ impl Failure for ContactsError {
             Self::Store { .. } => true,
             Self::NoSuchContact { .. } | Self::Own {} | Self::BadField { .. } => false,
             Self::TooMany { .. } | Self::SafetyMismatch { .. } | Self::Damaged { .. } => false,
-            Self::Auth(_) => false,
+            Self::Revoked { .. } | Self::Auth(_) => false,
         }
     }
 }

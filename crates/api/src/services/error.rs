@@ -17,14 +17,18 @@ pub enum ServicesError {
     },
     /// The name is in use, and the token is not the one it was registered with.
     #[error(
-        "{name} is registered already: give the token it was registered with, or choose another name"
+        "{name} is registered already: give the token it was registered with (--token-file FILE), or \
+         choose another name"
     )]
     Taken {
         /// Which.
         name: ServiceName,
     },
     /// No token, or not the one of this service.
-    #[error("not authorised to act for the service {name}; its token was given when it registered")]
+    #[error(
+        "not authorised to act for the service {name}: give the token it was registered with \
+         (--token-file FILE)"
+    )]
     NotAuthorised {
         /// Which.
         name: ServiceName,

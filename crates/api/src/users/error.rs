@@ -11,8 +11,17 @@ use crate::{Failure, LinkError};
 #[serde(tag = "code", rename_all = "snake_case")]
 pub enum UsersError {
     /// The password does not open it.
-    #[error("wrong password")]
+    #[error(
+        "wrong password: that is not the one of this user on this node; if it is lost, import an \
+         export (`peerage user import`) or revoke the key with its recovery code (`peerage user revoke`)"
+    )]
     WrongPassword {},
+    /// The password is not the one that the archive was sealed with.
+    #[error(
+        "wrong password of the archive: give the one that was chosen for it at the export, which need \
+         not be the user's own"
+    )]
+    WrongArchivePassword {},
     /// Too many wrong passwords in a row.
     #[error("too many wrong passwords; try again in {} s", retry_after_ms.div_ceil(1000))]
     Throttled {
@@ -20,8 +29,17 @@ pub enum UsersError {
         retry_after_ms: u64,
     },
     /// The account was deleted and only its data is kept.
-    #[error("{user} was deleted here; its data can still be exported with `peerage user export`")]
+    #[error(
+        "{user} was deleted here; its data was kept: take it along with `peerage --as {user} user export`, \
+         or forget it with `peerage user delete {user} --forget`"
+    )]
     Deleted {
+        /// Who.
+        user: UserId,
+    },
+    /// Only what was kept of a deleted account is forgotten by its password alone.
+    #[error("{user} was not deleted; log in and delete it with `peerage user delete`")]
+    NotDeleted {
         /// Who.
         user: UserId,
     },
@@ -92,7 +110,7 @@ pub enum UsersError {
         reason: String,
     },
     /// The user lives on this node already.
-    #[error("{user} lives on this node already; delete it first to replace it")]
+    #[error("{user} lives on this node already; `peerage user delete` it first to replace it")]
     AlreadyHere {
         /// Who.
         user: UserId,
@@ -138,7 +156,8 @@ impl Failure for UsersError {
             Self::Link(link) => link.is_retryable(),
             Self::Throttled { .. } | Self::Busy {} | Self::Store { .. } => true,
             Self::Unknown { .. } => true,
-            Self::WrongPassword {} | Self::Deleted { .. } | Self::TooMany { .. } => false,
+            Self::WrongPassword {} | Self::WrongArchivePassword {} | Self::TooMany { .. } => false,
+            Self::Deleted { .. } | Self::NotDeleted { .. } => false,
             Self::BadField { .. } | Self::ProfileTooLarge { .. } | Self::Ambiguous { .. } => false,
             Self::NoSuchSession { .. } | Self::WrongRecovery { .. } | Self::Revoked { .. } => false,
             Self::BadArchive { .. } | Self::AlreadyHere { .. } | Self::BadRecord { .. } => false,

@@ -39,7 +39,8 @@ pub struct User {
     /// Nodes where it is logged in.
     #[schemars(with = "Vec<String>")]
     pub nodes: Vec<PeerId>,
-    /// When it was last known to be online.
+    /// When it was last known to be there: when it last said so, which it repeats every half an
+    /// hour, or when its node was lost. Never after now.
     pub last_seen_ms: Option<UnixMillis>,
     /// The key was revoked by its recovery key: nothing it signs counts any more.
     pub revoked: bool,

@@ -1,7 +1,7 @@
 //! Around every call: bounds, giving up at the caller's wish, giving up when the server stops.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     future::Future,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -9,7 +9,7 @@ use std::{
 use jsonrpsee::{
     core::middleware::{Batch, Notification, Request, RpcServiceT},
     server::MethodResponse,
-    types::{ErrorObject, ErrorObjectOwned, Id},
+    types::{ErrorObject, ErrorObjectOwned, Id, error::INTERNAL_ERROR_CODE},
 };
 use peerage_api::LinkError;
 use serde::Deserialize;
@@ -23,6 +23,8 @@ use crate::{CANCEL, METHOD_ERROR};
 #[derive(Debug, Clone)]
 pub(super) struct CallsLayer {
     max_calls: usize,
+    /// Names that open or end a feed.
+    feeds: Arc<HashSet<&'static str>>,
     /// Bytes of parameters, of all connections together.
     room: Arc<Semaphore>,
     stop: CancellationToken,
@@ -31,7 +33,8 @@ pub(super) struct CallsLayer {
 impl CallsLayer {
     pub(super) fn new(limits: Limits, stop: &CancellationToken) -> Self {
         let room = Arc::new(Semaphore::new(limits.max_call_bytes as usize));
-        Self { max_calls: limits.max_calls, room, stop: stop.clone() }
+        let feeds = Arc::new(methods::feeds());
+        Self { max_calls: limits.max_calls, feeds, room, stop: stop.clone() }
     }
 }
 
@@ -116,6 +119,13 @@ fn stopped() -> ErrorObjectOwned {
     methods::failure(&LinkError::Stopped)
 }
 
+/// A feed needs a connection on which its items can come.
+fn needs_websocket(method: &str) -> ErrorObjectOwned {
+    let code = serde_json::json!({ "code": "needs_websocket" });
+    let message = format!("{method} is a feed: open it over WebSocket; HTTP is for calls alone");
+    ErrorObject::owned(METHOD_ERROR, message, Some(code))
+}
+
 fn given_up() -> ErrorObjectOwned {
     let code = serde_json::json!({ "code": "cancelled" });
     ErrorObject::owned(METHOD_ERROR, "given up by the caller", Some(code))
@@ -141,6 +151,7 @@ where
         let place = self.place(request.id(), bytes);
         let inner = self.inner.clone();
         let server_stop = self.layer.stop.clone();
+        let feed = self.layer.feeds.get(request.method_name()).copied();
         async move {
             let id = request.id().into_owned();
             let Some(place) = place else { return MethodResponse::error(id, overloaded()) };
@@ -150,7 +161,13 @@ where
                     let why = if server_stop.is_cancelled() { stopped() } else { given_up() };
                     MethodResponse::error(id, why)
                 }
-                response = inner.call(request) => response,
+                response = inner.call(request) => match feed {
+                    // What jsonrpsee says of a feed over HTTP, and feeds say nowhere else.
+                    Some(feed) if response.as_error_code() == Some(INTERNAL_ERROR_CODE) => {
+                        MethodResponse::error(id, needs_websocket(feed))
+                    }
+                    _ => response,
+                },
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The methods and feeds of the contract, registered by walking over it.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use jsonrpsee::{
     core::SubscriptionError,
@@ -26,6 +26,21 @@ pub(super) fn module(link: Link) -> Result<RpcModule<Link>, RegisterMethodError>
     let document = openrpc::document();
     module.register_method(openrpc::DISCOVER, move |_, _, _| document.clone())?;
     Ok(module)
+}
+
+/// The names by which feeds are opened and ended.
+pub(super) fn feeds() -> HashSet<&'static str> {
+    #[derive(Default)]
+    struct Names(HashSet<&'static str>);
+    impl Visitor for Names {
+        fn method<M: Method>(&mut self) {}
+        fn feed<F: Feed>(&mut self) {
+            self.0.extend([F::NAME, F::END]);
+        }
+    }
+    let mut names = Names::default();
+    visit(&mut names);
+    names.0
 }
 
 struct Register {

@@ -2,7 +2,7 @@
 
 use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt};
 
-use peerage_api::{peers::PeersError, types::PeerId};
+use peerage_api::{Feed, Method, Visitor, peers::PeersError, types::PeerId, visit};
 use peerage_rpc::{Client, Config, ConnectError, Server, StartError};
 use serde_json::{Value, json};
 use tokio::{
@@ -161,6 +161,31 @@ async fn a_taken_port_and_a_silent_one_are_named() {
     for bad in ["wss://localhost:1", "no port:x", ""] {
         let error = Client::tcp(bad, "t").await.unwrap_err();
         assert!(matches!(error, ConnectError::Address { .. }), "{bad}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_feed_over_http_is_refused_with_what_to_do() {
+    struct Feeds(Vec<[&'static str; 2]>);
+    impl Visitor for Feeds {
+        fn method<M: Method>(&mut self) {}
+        fn feed<F: Feed>(&mut self) {
+            self.0.push([F::NAME, F::END]);
+        }
+    }
+    let (_daemon, address, token) = tcp().await;
+    let (host, bearer) = (address.to_string(), format!("Bearer {token}"));
+    let headers = [("host", host.as_str()), ("authorization", &bearer)];
+    let mut feeds = Feeds(vec![]);
+    visit(&mut feeds);
+    assert!(feeds.0.len() > 5);
+    for name in feeds.0.into_iter().flatten() {
+        let call = json!({ "jsonrpc": "2.0", "id": 7, "method": name, "params": {} });
+        let answer = post(address, &headers, &call.to_string()).await.1;
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(answer["error"]["data"]["code"], "needs_websocket", "{name}: {answer}");
+        let message = answer["error"]["message"].as_str().unwrap();
+        assert!(message.contains("WebSocket") && answer["id"] == 7, "{message}");
     }
 }
 

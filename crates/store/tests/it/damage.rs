@@ -27,6 +27,7 @@ fn open_damaged(dir: &Path, damaged: &[u8]) -> (Store, KeptAside) {
     let kept_aside = opened.kept_aside.expect("the damage is noticed");
     assert_eq!(kept(dir), std::slice::from_ref(&kept_aside.kept));
     assert_eq!(kept_aside.path, file(dir));
+    assert_eq!(peerage_store::kept_aside(dir).as_ref(), Some(&kept_aside.kept));
     let message = kept_aside.to_string();
     assert!(message.contains(&*kept_aside.kept.to_string_lossy()), "{message}");
     assert_eq!(opened.store.marks().get_blocking("1").unwrap(), None, "the new one is empty");

@@ -314,7 +314,7 @@ async fn ending(near: &Node, ada: &Session) {
     let again = users.import(archive.clone(), "archive".parse().unwrap(), password()).await;
     assert_eq!(again, Err(UsersError::AlreadyHere { user: ada.user }));
     let wrong = users.import(archive, "wrong".parse().unwrap(), password()).await;
-    assert_eq!(wrong, Err(UsersError::WrongPassword {}));
+    assert_eq!(wrong, Err(UsersError::WrongArchivePassword {}));
     let eve =
         users.local().await.unwrap().into_iter().find(|user| user.handle == Some(handle("eve")));
     let eve = users.login(eve.unwrap().user, password(), None).await.unwrap();

@@ -25,6 +25,15 @@ pub const MAX_BIO_BYTES: usize = 4 * 1024;
 pub const MAX_SERVICES: usize = 32;
 /// Mailboxes a profile names.
 pub const MAX_MAILBOXES: usize = 4;
+// As the reasons say that `Profile::check` gives.
+const _: () = assert!(
+    MAX_NAME_BYTES == 256
+        && MAX_BIO_ENTRIES == 32
+        && MAX_TOPIC_BYTES == 64
+        && MAX_BIO_BYTES == 4096
+        && MAX_SERVICES == 32
+        && MAX_MAILBOXES == 4
+);
 /// How far a clock may be ahead before its records are refused.
 pub const MAX_SKEW: Duration = Duration::from_secs(10 * 60);
 /// How long a presence may be valid.
@@ -70,30 +79,30 @@ impl Record for Profile {
     }
 
     fn check(&self) -> Result<(), RecordError> {
-        let long = "is longer than it may be";
-        let many = "has more entries than it may have";
         let field = |field, reason| Err(RecordError::Field { field, reason });
         match self {
             _ if self.seq == 0 => field("seq", "begins with 1"),
             _ if self.display_name.as_ref().is_some_and(|n| n.len() > MAX_NAME_BYTES) => {
-                field("display name", long)
+                field("display name", "is longer than 256 bytes")
             }
             _ if self.display_name.iter().any(|n| n.chars().any(is_unprintable)) => {
                 field("display name", "has control characters")
             }
-            _ if self.bio.len() > MAX_BIO_ENTRIES => field("bio", many),
+            _ if self.bio.len() > MAX_BIO_ENTRIES => field("bio", "has more than 32 entries"),
             _ if self.bio.keys().any(|t| t.is_empty() || t.len() > MAX_TOPIC_BYTES) => {
-                field("bio", "has a topic that is empty or too long")
+                field("bio", "has a topic that is empty or longer than 64 bytes")
             }
-            _ if self.bio.values().any(|text| text.len() > MAX_BIO_BYTES) => field("bio", long),
+            _ if self.bio.values().any(|text| text.len() > MAX_BIO_BYTES) => {
+                field("bio", "has an entry that is longer than 4096 bytes")
+            }
             _ if self.bio.keys().any(|topic| topic.chars().any(is_unprintable)) => {
                 field("bio", "has control characters in a topic")
             }
             _ if self.bio.values().any(|text| text.chars().any(is_unprintable_text)) => {
                 field("bio", "has control characters")
             }
-            _ if self.services.len() > MAX_SERVICES => field("services", many),
-            _ if self.mailboxes.len() > MAX_MAILBOXES => field("mailboxes", many),
+            _ if self.services.len() > MAX_SERVICES => field("services", "are more than 32"),
+            _ if self.mailboxes.len() > MAX_MAILBOXES => field("mailboxes", "are more than 4"),
             _ => Ok(()),
         }
     }

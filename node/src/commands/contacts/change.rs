@@ -33,7 +33,7 @@ struct Notes {
     nick: Option<String>,
     /// From -100, not at all, to 100, entirely
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
-    #[arg(value_parser = clap::value_parser!(i8).range(-i64::from(MAX_TRUST)..=i64::from(MAX_TRUST)))]
+    #[arg(value_parser = trust())]
     trust: Option<i8>,
     /// You have met
     #[arg(long)]
@@ -56,6 +56,12 @@ struct Notes {
     /// Empty a field; repeat for more
     #[arg(long, value_name = "FIELD", value_enum)]
     unset: Vec<Field>,
+}
+
+/// Reads a trust.
+pub(super) fn trust() -> impl clap::builder::TypedValueParser<Value = i8> {
+    let most = i64::from(MAX_TRUST);
+    clap::value_parser!(i8).range(-most..=most)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -4,6 +4,7 @@ use peerage_api::contacts::ContactQuery;
 
 use super::{
     super::{acting::Acting, pages::pages},
+    change::trust,
     show,
 };
 use crate::failed::Failed;
@@ -19,10 +20,10 @@ pub(crate) struct Args {
     #[arg(long)]
     text: Option<String>,
     /// At least this trust
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = trust())]
     trust_min: Option<i8>,
     /// At most this trust
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = trust())]
     trust_max: Option<i8>,
     /// You have met; =false: you have not
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -103,6 +104,10 @@ mod tests {
             blocked: Some(true),
         };
         assert_eq!(query, expected);
+        for wrong in ["--trust-min=101", "--trust-max=-101", "--trust-min=200"] {
+            let error = Line::try_parse_from(["ls", wrong]).unwrap_err().to_string();
+            assert!(error.contains("-100..=100"), "{error}");
+        }
         let all = Line::try_parse_from(["ls"]).unwrap().args.query();
         assert_eq!(all, ContactQuery::default());
     }

@@ -27,6 +27,9 @@ pub(super) fn contact(contact: &Contact) -> String {
     row("trust", contact.trust.to_string());
     row("met", yes(contact.met));
     row("verified", yes(contact.verified));
+    if contact.revoked {
+        row("key", "revoked: nothing it signs counts any more".to_owned());
+    }
     row("blocked", yes(contact.blocked));
     row("location", text(&contact.location));
     row("notes", text(&contact.notes));
@@ -65,6 +68,7 @@ fn marks(contact: &Contact) -> String {
         ("met", contact.met),
         ("verified", contact.verified),
         ("blocked", contact.blocked),
+        ("revoked!", contact.revoked),
         ("lookalike!", !contact.lookalikes.is_empty()),
     ];
     let marks: Vec<_> = marks.into_iter().filter(|(_, set)| *set).map(|(name, _)| name).collect();
@@ -83,6 +87,10 @@ pub(super) fn warn(context: Context<'_>, contacts: &[Contact]) {
 
 fn warnings(contact: &Contact) -> Vec<String> {
     let (user, name) = (contact.user, name(contact));
+    if contact.blocked {
+        // Nobody looks out for it.
+        return vec![];
+    }
     let mut warnings: Vec<_> = contact
         .lookalikes
         .iter()
@@ -90,7 +98,12 @@ fn warnings(contact: &Contact) -> Vec<String> {
             format!("warning: {other} uses the handle of {name} ({user}) and is somebody else")
         })
         .collect();
-    if let (Some(before), false) = (contact.moved_from, contact.verified) {
+    if contact.revoked {
+        warnings.push(format!(
+            "warning: the key of {name} ({user}) was revoked: whoever uses it is not to be trusted; get \
+             the new key from the contact itself"
+        ));
+    } else if let (Some(before), false) = (contact.moved_from, contact.verified) {
         warnings.push(format!(
             "warning: {name} ({user}) had the key {before} before; compare safety numbers again: \
              peerage contact verify {user}"
@@ -130,7 +143,8 @@ mod tests {
             notes: Some("two\nlines".into()),
             tags: ["b".to_owned(), "a".to_owned()].into(),
             verified: false,
-            blocked: true,
+            revoked: false,
+            blocked: false,
             added_ms: UnixMillis::now(),
             updated_ms: UnixMillis::now(),
             moved_from: None,
@@ -148,7 +162,7 @@ mod tests {
             assert!(text.contains(part), "no {part}: {text}");
         }
         let listed = contacts(&[ada()]);
-        assert!(listed.contains("met blocked") && !listed.contains('\u{1b}'), "{listed}");
+        assert!(listed.contains("met ") && !listed.contains('\u{1b}'), "{listed}");
         assert_eq!(contacts(&[]), "no contacts");
     }
 
@@ -160,7 +174,19 @@ mod tests {
         let [lookalike, moved] = &warnings(&doubtful)[..] else { panic!("not two") };
         assert!(lookalike.contains(&other.to_string()) && moved.contains(&before.to_string()));
         assert!(contacts(std::slice::from_ref(&doubtful)).contains("lookalike!"));
+        let hidden = Contact { blocked: true, ..doubtful.clone() };
+        assert_eq!(warnings(&hidden), Vec::<String>::new());
+        assert!(contacts(&[hidden]).contains("met blocked"));
         let compared = Contact { verified: true, lookalikes: vec![], ..doubtful };
         assert_eq!(warnings(&compared), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_revoked_contact_is_marked_and_warned_of() {
+        let gone = Contact { revoked: true, moved_from: Some(UserId([3; 32])), ..ada() };
+        assert!(contact(&gone).contains("revoked"));
+        let [warning] = &warnings(&gone)[..] else { panic!("not one") };
+        assert!(warning.contains("revoked") && !warning.contains("compare"), "{warning}");
+        assert!(contacts(&[gone]).contains("revoked!"));
     }
 }

@@ -63,11 +63,25 @@ pub(super) async fn run(acting: &Acting<'_>, args: Args) -> Result<(), Failed> {
         acting.context().out.text(&grid(&number.digits))?;
     }
     let verified = match is_same(&args).await? {
-        Some(true) => acting.ask(acting.contacts().verify(user, args.number)).await?.verified,
+        Some(true) => {
+            let verify = acting.contacts();
+            let verify = async { verify.verify(user, args.number).await.map_err(in_words) };
+            acting.ask(verify).await?.verified
+        }
         Some(false) => return Err(different(user)),
         None => is_verified(acting, user).await?,
     };
     tell(acting, user, number, verified)
+}
+
+/// The field as it is called here.
+fn in_words(error: ContactsError) -> ContactsError {
+    match error {
+        ContactsError::BadField { field, reason } if field == "compared" => {
+            ContactsError::BadField { field: "--number".into(), reason }
+        }
+        other => other,
+    }
 }
 
 /// Whether they are the same, as far as that can be said; with a number the node says it.

@@ -48,10 +48,20 @@ impl To {
 /// A node where the user is logged in, by choice one that is connected.
 async fn of_user(desk: &Desk<'_>, named: &Named) -> Result<PeerId, Failed> {
     let (context, node) = (desk.context, &desk.node);
+    let acting = desk.may_act().await?;
     let user = match named {
         Named::Id(user) => *user,
-        Named::Called { .. } => desk.find(named, desk.may_act().await?.as_ref()).await?,
+        Named::Called { .. } => desk.find(named, acting.as_ref()).await?,
     };
+    if let Some(acting) = acting
+        && acting.has_blocked(user).await?
+    {
+        let text = format!(
+            "you have blocked {user}; lift that with `peerage contact unblock {user}`, or name a node \
+             with --to PEER"
+        );
+        return Err(Failed::new(Exit::Failed, "blocked", text));
+    }
     let known = context.within("no answer", node.users().get(user)).await?;
     let own = context.within("no answer", node.id()).await?.peer_id;
     let connected = context.within("no answer", node.peers().list()).await?;

@@ -3,7 +3,11 @@
 use serde_json::json;
 
 use super::{
-    super::{Context, acting::Acting},
+    super::{
+        Context,
+        acting::Desk,
+        who::{self, Named},
+    },
     recovery::meant,
 };
 use crate::{failed::Failed, secrets::PasswordFile};
@@ -12,11 +16,18 @@ use crate::{failed::Failed, secrets::PasswordFile};
 #[command(after_help = "\
 Examples:
   peerage --as ada user delete             forgets its keys: what is left can never be read
-  peerage --as ada user delete --keep      leaves its data, sealed, for `peerage user export`")]
+  peerage user delete ada --keep           leaves its data, sealed, for `peerage user export`
+  peerage user delete ada --forget         forgets that as well, by the password it had")]
 pub(crate) struct Args {
+    /// A user of this node, by id or handle [default: the acting user]
+    #[arg(value_parser = who::named)]
+    user: Option<Named>,
     /// Leave the data, so that it can still be exported
     #[arg(long)]
     keep: bool,
+    /// Forget what was kept of a user that was deleted before; it need not be logged in
+    #[arg(long, conflicts_with = "keep")]
+    forget: bool,
     #[command(flatten)]
     password: PasswordFile,
     /// Do not ask whether it is meant
@@ -25,7 +36,11 @@ pub(crate) struct Args {
 }
 
 pub(super) async fn run(context: Context<'_>, args: Args) -> Result<(), Failed> {
-    let acting = Acting::new(context).await?;
+    let desk = Desk::new(context).await?;
+    if args.forget {
+        return forget(&desk, args).await;
+    }
+    let acting = desk.act_for(args.user.as_ref()).await?;
     let user = acting.user;
     let what = if args.keep { "Remove" } else { "Remove, with all its data, for ever," };
     meant(args.yes, &format!("{what} {user} from this node?")).await?;
@@ -35,4 +50,13 @@ pub(super) async fn run(context: Context<'_>, args: Args) -> Result<(), Failed> 
     acting.slot().remove()?;
     let line = json!({ "user": user, "deleted": true, "kept": args.keep });
     context.out.result(&line, |_| format!("{user} is no longer on this node"))
+}
+
+async fn forget(desk: &Desk<'_>, args: Args) -> Result<(), Failed> {
+    let (context, user) = (desk.context, desk.subject(args.user.as_ref()).await?);
+    meant(args.yes, &format!("Forget for ever what was kept of {user}?")).await?;
+    let password = args.password.read(context).await?;
+    context.within("no answer", desk.node.users().forget(user, password)).await?;
+    let line = json!({ "user": user, "deleted": true, "kept": false });
+    context.out.result(&line, |_| format!("nothing of {user} is left on this node"))
 }

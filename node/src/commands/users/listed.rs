@@ -132,6 +132,8 @@ fn table(users: &[Here]) -> String {
 fn state(here: &Here) -> String {
     match here {
         Here { deleted: true, .. } => "deleted, can be exported".to_owned(),
+        Here { user: User { successor: Some(next), .. }, .. } => format!("moved to {next}"),
+        Here { user: User { revoked: true, .. }, .. } => "key revoked".to_owned(),
         Here { sessions: 0, .. } => "logged out".to_owned(),
         Here { sessions, logged_in: true, .. } => format!("{sessions}, logged in here"),
         Here { sessions, logged_in: false, .. } => sessions.to_string(),

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use peerage_api::{
     types::{ContentHash, Handle, PeerId, ServiceName},
-    users::{ProfileChange, Update},
+    users::{ProfileChange, Update, UsersError},
 };
 
 use super::{
     super::{Context, acting::Acting, peers},
-    changed,
+    changed, show,
 };
 use crate::failed::Failed;
 
@@ -75,7 +75,20 @@ fn entry(text: &str) -> Result<(String, String), String> {
 pub(super) async fn run(context: Context<'_>, args: Args) -> Result<(), Failed> {
     let change = args.change();
     let acting = Acting::new(context).await?;
-    let user = acting.ask(acting.desk.node.users().update(acting.auth(), change)).await?;
+    let users = acting.desk.node.users();
+    let mut replaced = None;
+    let update = async {
+        users.update(acting.auth(), change).await.inspect_err(|error| {
+            if let UsersError::Revoked { user, successor } = error {
+                replaced = Some(show::replaced(*user, *successor));
+            }
+        })
+    };
+    let updated = acting.ask(update).await;
+    let user = updated.map_err(|failed| match &replaced {
+        Some(advice) => failed.advise(advice),
+        None => failed,
+    })?;
     changed(&acting, &user)
 }
 

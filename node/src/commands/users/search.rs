@@ -19,6 +19,7 @@ Examples:
 Searches what this node knows; it learns of users from the nodes it is connected to.")]
 pub(crate) struct Args {
     /// What is looked for; case does not matter
+    #[arg(value_parser = query)]
     query: String,
     /// Where to look
     #[arg(long = "in", value_name = "WHERE", value_enum, default_value_t)]
@@ -44,6 +45,13 @@ enum Where {
     Name,
     Bio,
     Service,
+}
+
+fn query(text: &str) -> Result<String, String> {
+    match text.trim().trim_start_matches('@').is_empty() {
+        true => Err("expected something to look for; `peerage user ls --remote` lists all".into()),
+        false => Ok(text.to_owned()),
+    }
 }
 
 impl Args {
@@ -111,5 +119,6 @@ mod tests {
         }
         assert!(Line::try_parse_from(["search", "ada", "--exact", "--prefix"]).is_err());
         assert!(Line::try_parse_from(["search", "ada", "--limit", "0"]).is_err());
+        assert!(["", " ", "@"].iter().all(|no| Line::try_parse_from(["search", no]).is_err()));
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use peerage_api::{
     types::{ServiceName, UnixMillis, UserId},
-    users::{Auth, Session, SessionSummary},
+    users::{Auth, AuthError, Session, SessionSummary, UsersError},
 };
 use serde_json::json;
 
@@ -14,7 +14,7 @@ use super::{
         acting::{Acting, Desk, Scoped},
         who::{self, Named},
     },
-    marked,
+    marked, show,
 };
 use crate::{
     failed::Failed,
@@ -51,20 +51,33 @@ pub(super) async fn login(context: Context<'_>, args: Login) -> Result<(), Faile
     let user = desk.subject(args.user.as_ref()).await?;
     let password = args.password.read(context).await?;
     let users = desk.node.users();
-    let work = users.login(user, password, args.service);
-    let session = context.within("no answer", work).await?;
+    let login = async { Ok::<_, Failed>(users.login(user, password, args.service).await) };
+    let session = match context.within("no answer", login).await? {
+        Err(error @ UsersError::Auth(AuthError::NoSuchUser { .. })) => {
+            return Err(desk.explained(error.into()).await);
+        }
+        session => session?,
+    };
     match &args.token_file {
         Some(file) => tokens::write(file, &session.token)?,
         None => keep(&desk, &session).await?,
     }
+    let known = context.within("no answer", users.get(user)).await.ok();
+    let gone = known.filter(|known| known.revoked);
     let line = json!({
         "user": user, "session": session.session,
         "idle_expires_ms": session.idle_expires_ms, "expires_ms": session.expires_ms,
+        "revoked": gone.is_some(), "successor": gone.as_ref().and_then(|gone| gone.successor),
     });
     context.out.result(&line, |_| {
         let (idle, all) = (left(session.idle_expires_ms), left(session.expires_ms));
         format!("{user} is logged in for {all}, or until it is not used for {idle}")
-    })
+    })?;
+    if let Some(gone) = gone {
+        let advice = show::replaced(user, gone.successor);
+        context.out.note(format_args!("warning: the key of {user} is no longer valid; {advice}"));
+    }
+    Ok(())
 }
 
 /// Keeps the token in place of the one before, whose session nobody could end any more.
@@ -125,11 +138,15 @@ Examples:
   peerage user sessions --end-others     all but the one that asks")]
 pub(crate) struct Sessions {
     /// End this one
-    #[arg(long, value_name = "SESSION")]
+    #[arg(long, value_name = "SESSION", value_parser = number)]
     end: Option<u64>,
     /// End all but the one that asks
     #[arg(long, conflicts_with = "end")]
     end_others: bool,
+}
+
+fn number(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "expected the number of a session: see `peerage user sessions`".into())
 }
 
 pub(super) async fn sessions(context: Context<'_>, args: Sessions) -> Result<(), Failed> {

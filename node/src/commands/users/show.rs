@@ -1,7 +1,7 @@
 //! Users for people.
 
 use peerage_api::{
-    types::Handle,
+    types::{Handle, UserId},
     users::{Event, User},
 };
 
@@ -62,6 +62,20 @@ fn validity(user: &User) -> Option<String> {
     }
 }
 
+/// What can be done with a user of this node whose key does not count any more.
+pub(super) fn replaced(user: UserId, successor: Option<UserId>) -> String {
+    match successor {
+        Some(next) => format!(
+            "it moved to {next}: to have that here, export it where it lives, then `peerage user \
+             delete {user}` and `peerage user import` here"
+        ),
+        None => format!(
+            "what it signs counts nowhere: make a new user, and `peerage user delete {user}` once \
+             nothing of it is needed"
+        ),
+    }
+}
+
 /// Such as `@ada`, or nothing.
 pub(super) fn handle(handle: Option<&Handle>) -> String {
     handle.map(|handle| format!("@{handle}")).unwrap_or_default()
@@ -94,7 +108,7 @@ pub(crate) fn event(event: &Event) -> String {
 
 #[cfg(test)]
 mod tests {
-    use peerage_api::types::{UnixMillis, UserId};
+    use peerage_api::types::UnixMillis;
 
     use super::*;
 

@@ -10,7 +10,7 @@ use peerage_wire::identity::{Bundle, Profile, Signed, SigningKey};
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::contacts::row::PLACE;
+use crate::contacts::row::{MAX_EARLIER, PLACE};
 
 const ACCOUNT: AccountId = AccountId([1; 16]);
 const ME: UserId = UserId([0xff; 32]);
@@ -78,6 +78,14 @@ impl Outside for World {
 
     fn fate(&self, user: &UserId) -> Option<Option<UserId>> {
         self.known().fates.get(user).copied()
+    }
+
+    fn user(&self, _: &UserId) -> Option<peerage_api::users::User> {
+        None
+    }
+
+    fn met_again(&self) -> Option<UnixMillis> {
+        None
     }
 
     fn is_online(&self, _: &UserId) -> bool {
@@ -355,7 +363,46 @@ async fn a_move_to_a_known_key_keeps_its_entry_and_nobody_escapes_a_block() {
     desk.write(&mut book, edit).await;
     let merged = book.get(&new).unwrap();
     assert_eq!((merged.nick.as_deref(), merged.blocked), (Some("new"), true));
-    assert_eq!(book.blocked(), [new].into());
+    assert_eq!(book.blocked(), [old, new].into(), "nor does the old key come back");
+}
+
+#[tokio::test]
+async fn who_is_blocked_is_so_by_all_keys_it_had() {
+    let desk = Desk::new();
+    let mut book = desk.load().await;
+    let keys: Vec<_> = (1..=50).map(|id| UserId([id; 32])).collect();
+    desk.block(&mut book, keys[0]).await;
+    for (step, moved) in keys.windows(2).enumerate() {
+        desk.world.known().fates.insert(moved[0], Some(moved[1]));
+        if step % 3 == 0 {
+            let first = *book.blocked().iter().find(|key| book.has(key)).unwrap();
+            let edit = book.plan_move(&first, NOW).unwrap();
+            desk.write(&mut book, edit).await;
+        }
+    }
+    let blocked = desk.load().await.blocked();
+    assert_eq!(blocked.len(), 2 + MAX_EARLIER);
+    assert!(keys[keys.len() - blocked.len()..].iter().all(|key| blocked.contains(key)));
+}
+
+#[tokio::test]
+async fn a_revoked_contact_is_marked_and_cannot_be_verified() {
+    let desk = Desk::new();
+    let mut book = desk.load().await;
+    let bob = UserId([1; 32]);
+    let edit = book.plan_put(&bob, NOW, |row| Ok(Row { verified: true, ..row })).unwrap();
+    desk.write(&mut book, edit).await;
+    let seen = |book: &Book| {
+        let contact = book.get(&bob).unwrap();
+        let query = ContactQuery { verified: Some(true), ..ContactQuery::default() };
+        let found = book.list(query, &Page::default()).unwrap().items.len();
+        (contact.revoked, contact.verified, found)
+    };
+    assert_eq!((seen(&book), book.check_valid(&bob)), ((false, true, 1), Ok(())));
+    desk.world.known().fates.insert(bob, None);
+    assert_eq!(seen(&book), (true, false, 0));
+    let refused = ContactsError::Revoked { contact: bob, successor: None };
+    assert_eq!(book.check_valid(&bob), Err(refused));
 }
 
 #[tokio::test]

@@ -13,7 +13,8 @@ fn name(text: &str) -> ServiceName {
 }
 
 fn request(text: &str, token: Option<Token>) -> Register {
-    Register { name: name(text), version: "1".into(), description: "does it".into(), token }
+    let (version, description) = (Some("1".into()), Some("does it".into()));
+    Register { name: name(text), version, description, token }
 }
 
 /// Registers, and returns what is stored.
@@ -60,12 +61,17 @@ fn a_name_that_is_taken_is_changed_with_its_token_alone() {
     for wrong in [None, Some(foreign)] {
         assert_eq!(registry.plan_registration(request("a", wrong), NOW).unwrap_err(), taken);
     }
-    let newer = Register { version: "2".into(), ..request("a", Some(token.clone())) };
+    let newer = Register {
+        version: Some("2".into()),
+        description: None,
+        ..request("a", Some(token.clone()))
+    };
     let registration = registry.plan_registration(newer, UnixMillis(9_000)).unwrap();
     assert_eq!(registration.token, token);
     registry.adopt(registration);
     let listed = &registry.list()[0];
     assert_eq!((listed.version.as_str(), listed.registered_ms), ("2", NOW));
+    assert_eq!(listed.description, "does it", "what is not given stays");
     registry.remove(&name("a"));
     let anew = registry.plan_registration(request("a", Some(token.clone())), NOW).unwrap();
     assert_ne!(anew.token, token, "an old token is worth nothing");
@@ -79,11 +85,11 @@ fn texts_and_services_are_bounded() {
         Err(ServicesError::TooMany { what, .. }) => what,
         other => panic!("{other:?}"),
     };
-    let long = Register { version: "1".repeat(65), ..request("a", None) };
+    let long = Register { version: Some("1".repeat(65)), ..request("a", None) };
     assert_eq!(refused(&registry, long), "version");
-    let long = Register { description: "x".repeat(1025), ..request("a", None) };
+    let long = Register { description: Some("x".repeat(1025)), ..request("a", None) };
     assert_eq!(refused(&registry, long), "description");
-    let control = Register { description: "\x1b[2J".into(), ..request("a", None) };
+    let control = Register { description: Some("\x1b[2J".into()), ..request("a", None) };
     assert_eq!(refused(&registry, control), "description");
     let tokens: Vec<_> =
         (0..MAX_SERVICES).map(|at| register(&mut registry, &at.to_string()).0).collect();

@@ -81,7 +81,7 @@ fn what_is_over_is_invisible_at_once_and_removed_later() {
     apply(&mut index, vec![put_for("a", 10), put_for("b", 20), put("c", "")], NOW).unwrap();
     let later = UnixMillis(NOW.0 + 10);
     assert_eq!(keys(&index, "", UnixMillis(NOW.0 + 9)), ["a", "b", "c"]);
-    assert!(!index.has_expired(UnixMillis(NOW.0 + 9)));
+    assert_eq!(index.next_expiry(), Some(UnixMillis(NOW.0 + 10)));
     assert_eq!(keys(&index, "", later), ["b", "c"]);
     assert!(index.plan(vec![delete("a", None)], later).is_err());
     assert!(index.plan(vec![put_if("a", 0)], later).is_ok());
@@ -147,7 +147,7 @@ fn of_two_rows_of_one_key_the_newer_counts() {
         }
         assert_eq!((index.slot("a"), index.bytes, index.last), (Some(2), 6, 2));
         index.adopt(&index.plan_expiry(NOW).unwrap());
-        assert!(index.is_empty() && !index.has_expired(NOW));
+        assert!(index.is_empty() && index.next_expiry().is_none());
     }
 }
 

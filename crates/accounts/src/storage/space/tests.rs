@@ -30,7 +30,7 @@ impl Desk {
 
     /// A space that knows nothing but what is on disk.
     fn space(&self, service: &str) -> Space {
-        Space::new(self.keys(service), self.store.clone(), Arc::default())
+        Space::new(self.keys(service), self.store.clone(), Arc::default(), Arc::default())
     }
 
     fn rows(&self, service: &str) -> Vec<(peerage_store::SealedKey, bytes::Bytes)> {
@@ -134,11 +134,11 @@ async fn readers_are_told_in_order_and_of_what_expires() {
     }
     space.apply(&USER, vec![put_for("a/soon", 5)], NOW).await.unwrap();
     let later = UnixMillis(NOW.0 + 5);
-    assert!(!space.has_expired(NOW) && space.has_expired(later));
+    assert!(space.next_expiry().is_some_and(|at| NOW < at && at <= later));
     let over = space.get(&USER, "a/soon".into(), later).await;
     assert!(matches!(over, Err(StorageError::NotFound { .. })), "invisible before it is removed");
     space.expire(&USER, later).await.unwrap();
-    assert!(!space.has_expired(later));
+    assert_eq!(space.next_expiry(), None);
     assert!(matches!(items.recv().await, Some(Feeding::Item(Event::Put(_)))));
     let deleted = Event::Deleted { key: "a/soon".into(), revision: 102 };
     assert_eq!(items.recv().await, Some(Feeding::Item(deleted)));
@@ -327,7 +327,8 @@ async fn a_write_that_the_store_refuses_changes_nothing() {
 async fn a_closed_account_takes_no_more_writes() {
     let desk = Desk::new();
     let closed = Arc::new(Mutex::new(false));
-    let space = Space::new(desk.keys("notes"), desk.store.clone(), Arc::clone(&closed));
+    let space =
+        Space::new(desk.keys("notes"), desk.store.clone(), Arc::clone(&closed), Arc::default());
     let mut items = watch(&space, "");
     space.apply(&USER, vec![put("a", "1")], NOW).await.unwrap();
     *closed.lock().unwrap() = true;
