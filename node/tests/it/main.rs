@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod files;
 mod http;
+mod kv;
 mod lifecycle;
 mod relayed;
 mod sandbox;

@@ -79,8 +79,9 @@ impl<'a> Store<'a> {
     pub(super) async fn space(&self, text: &str) -> Result<Space, Failed> {
         match text.parse() {
             Ok(space) => Ok(space),
-            Err(error) if text.starts_with(ID_BEGINS) => {
-                Err(Failed::new(Exit::Failed, "bad_space", error))
+            Err(_) if text.starts_with(ID_BEGINS) => {
+                let text = "that is not a space id: copy it whole, it begins with `space1`";
+                Err(Failed::new(Exit::Failed, "bad_space", text))
             }
             Err(_) => named(text, &self.ask(self.spaces().list()).await?),
         }
