@@ -312,6 +312,19 @@ async fn a_service_counts_each_user_in_a_storage_of_its_own() {
 }
 
 #[tokio::test]
+async fn three_services_take_over_what_is_set_for_them_on_another_node() {
+    let lines = Process::start("shared_settings", &[]).succeeds().await;
+    let begins = |text: &str| lines.iter().any(|line| line.starts_with(text));
+    let has = |text: &str| assert!(begins(text), "no {text}: {lines:#?}");
+    has("mail: created port = 25");
+    has("mail: port is 587 by another node, was 25");
+    has("operator: settings/web/workers has changed since; again");
+    has("web: workers is 5 by another node");
+    has("backup: keep is 7 by this node");
+    assert_eq!(lines.last().unwrap(), "operator: everything has arrived");
+}
+
+#[tokio::test]
 async fn without_a_daemon_the_program_says_so() {
     let data = tempfile::tempdir().unwrap();
     let reader = Process::start("remote", &["news", data.path().to_str().unwrap()]);
