@@ -59,6 +59,8 @@ struct State {
     failures: u32,
     /// Something was told while it ran, so another follows.
     again: bool,
+    /// Somebody waits for one that begins later.
+    asked: bool,
     /// The peer has not joined the space, or does not let us read it: our news are none of its
     /// business.
     refused: bool,
@@ -142,7 +144,7 @@ impl Sessions {
         match self.pairs.get_mut(pair).map(|state| state.phase) {
             Some(Phase::Waiting(_)) => self.wait(pair, now),
             Some(Phase::Running) => {
-                self.pairs.entry(*pair).and_modify(|state| state.again = true);
+                self.pairs.entry(*pair).and_modify(|state| state.asked = true);
             }
             None => {}
         }
@@ -163,9 +165,11 @@ impl Sessions {
     pub(crate) fn on_ended(&mut self, pair: &Pair, ended: Ended, jitter: f64, now: Instant) {
         let Some(state) = self.pairs.get_mut(pair) else { return };
         let again = std::mem::take(&mut state.again);
+        let asked = std::mem::take(&mut state.asked);
         state.refused = ended == Ended::Refused;
         state.failures = if ended == Ended::Failed { state.failures.saturating_add(1) } else { 0 };
         let delay = match ended {
+            _ if asked => HINT_GAP,
             Ended::Failed => {
                 (RETRY_DELAY * (1 << (state.failures - 1).min(10))).min(MAX_RETRY_DELAY)
             }
@@ -195,7 +199,7 @@ impl Sessions {
     fn begin(&mut self, pair: Pair, first: bool, now: Instant) {
         // The other side asks at its time; if it does not, this one does a little later.
         let at = if first { now } else { now + RESYNC_INTERVAL * 5 / 4 };
-        let state = State { phase: Phase::Waiting(at), failures: 0, again: false, refused: false };
+        let state = State { phase: Phase::Waiting(at), failures: 0, again: false, asked: false, refused: false };
         self.forget(&pair);
         self.pairs.insert(pair, state);
         self.due.insert((at, pair));
@@ -316,6 +320,12 @@ mod tests {
         assert_eq!(sessions.deadline(), Some(now + REFUSED_DELAY));
         sessions.on_news(&pair, now);
         assert_eq!(sessions.deadline(), Some(now + REFUSED_DELAY), "it does not want them");
+        sessions.on_asked(&pair, now);
+        assert_eq!(sessions.next(now), Some(pair), "somebody wants to see it");
+        sessions.on_asked(&pair, now);
+        sessions.on_ended(&pair, Ended::Refused, 0.0, now);
+        assert_eq!(sessions.next(now + HINT_GAP), Some(pair), "and one that begins after that");
+        sessions.on_ended(&pair, Ended::Refused, 0.0, now);
         sessions.on_served(&pair, now);
         sessions.on_news(&pair, now);
         assert_eq!(sessions.deadline(), Some(now + HINT_GAP), "it does by now");
