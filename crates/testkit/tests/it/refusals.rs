@@ -19,9 +19,10 @@ use peerage_testkit::{
 use serde_json::{Value, json};
 
 /// Facets in which whatever needs no token must be named here.
-const OPEN: [&str; 12] = [
+const OPEN: [&str; 13] = [
     "users.create",
     "users.login",
+    "users.forget",
     "users.revoke_key",
     "users.export",
     "users.import",
