@@ -11,6 +11,8 @@ mod replica;
 mod rows;
 mod session;
 mod sessions;
+#[cfg(test)]
+mod sim;
 mod summary;
 mod syncs;
 mod upkeep;
@@ -21,8 +23,8 @@ pub use config::Config;
 pub use handle::{Kv, Users};
 
 pub use replica::{
-    Changes, Cursor, Heads, Incoming, Joined, Limits, Outgoing, PeerRow, ReceiveError, Received,
-    Refusal, Replica, Signer,
+    Changes, Cursor, Equal, Heads, Incoming, Joined, Limits, Outgoing, PeerRow, ReceiveError,
+    Received, Refusal, Replica, Signer,
 };
 pub use summary::{Item, KeyHash, LEAF_LEVEL, Node, Summary, key_hash};
 pub use view::View;

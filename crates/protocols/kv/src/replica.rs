@@ -35,7 +35,8 @@ mod sweep;
 
 pub use changes::Changes;
 pub use shapes::{
-    Cursor, Incoming, Joined, Limits, Outgoing, PeerRow, ReceiveError, Received, Refusal, Signer,
+    Cursor, Equal, Incoming, Joined, Limits, Outgoing, PeerRow, ReceiveError, Received, Refusal,
+    Signer,
 };
 
 pub(crate) use edit::{Place, parts, row};

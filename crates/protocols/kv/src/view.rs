@@ -10,7 +10,7 @@ use peerage_types::{PeerId, UnixMillis};
 use crate::{
     Item, KeyHash, Node, Outgoing, PeerRow, Summary,
     replica::{Place, children, key_behind, row, stored},
-    rows::{self, ReplicaRow, Row},
+    rows::{self, REMOTE, ReplicaRow, Row},
 };
 
 mod feed;
@@ -42,6 +42,7 @@ pub(crate) struct Facts {
     pub(crate) head: u64,
     pub(crate) summary: Summary,
     pub(crate) as_of: UnixMillis,
+    pub(crate) settled: u64,
 }
 
 impl View {
@@ -88,6 +89,13 @@ impl View {
         self.inner.facts.as_of
     }
 
+    /// The sequence number up to which this replica had the same as the other one then: nobody else
+    /// need know of what is behind it.
+    #[must_use]
+    pub fn settled(&self) -> u64 {
+        self.inner.facts.settled
+    }
+
     /// Whether the reader may read some prefixes only. Cursors mean nothing then.
     #[must_use]
     pub fn is_partial(&self) -> bool {
@@ -106,7 +114,10 @@ impl View {
         let row = self.read(move |_, read| {
             read.get_with(KvTable::Meta, &key, ReplicaRow::decode)?.transpose()
         });
-        let shown = |row: ReplicaRow| PeerRow { cursor: row.cursor, synced_ms: row.equal_at };
+        let shown = |row: ReplicaRow| {
+            let ReplicaRow { cursor, equal_at: synced_ms, settled, .. } = row;
+            PeerRow { cursor, synced_ms, settled }
+        };
         Ok(row.await?.map(shown))
     }
 
@@ -214,5 +225,6 @@ impl Inner {
 fn outgoing(row: Row) -> Outgoing {
     let inline = !row.is_dead() && !row.has_parts();
     let value = inline.then(|| row.value.clone());
-    Outgoing { signed: row.signed, value }
+    let remote = row.flags & REMOTE != 0;
+    Outgoing { seq: row.seq, remote, signed: row.signed, value }
 }

@@ -187,8 +187,8 @@ fn facts(read: &impl KvRead, place: Place) -> Result<Option<Facts>, StoreError> 
     let counters = read.get_with(KvTable::Meta, &at, Counters::decode)?.transpose()?;
     let (Some(row), Some(counters)) = (row, counters) else { return Ok(None) };
     let summary = total(read, place.no)?;
-    let SpaceRow { epoch, as_of, .. } = row;
-    Ok(Some(Facts { epoch, head: counters.head, summary, as_of }))
+    let SpaceRow { epoch, as_of, settled, .. } = row;
+    Ok(Some(Facts { epoch, head: counters.head, summary, as_of, settled }))
 }
 
 impl SpaceState {

@@ -109,7 +109,14 @@ pub(super) fn state(
 }
 
 pub(super) fn new_row(id: SpaceId, kind: SpaceKind, name: String) -> SpaceRow {
-    SpaceRow { id, kind, epoch: rand::random::<u64>().max(1), as_of: UnixMillis(0), name }
+    SpaceRow {
+        id,
+        kind,
+        epoch: rand::random::<u64>().max(1),
+        as_of: UnixMillis(0),
+        settled: 0,
+        name,
+    }
 }
 
 /// Adds a space under a number that has no rows.

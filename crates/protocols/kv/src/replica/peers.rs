@@ -8,7 +8,7 @@ use peerage_types::{PeerId, SpaceId, UnixMillis};
 
 use super::{Replica, stored};
 use crate::{
-    Cursor,
+    Cursor, Equal,
     bounds::{MAX_REPLICAS, floor},
     rows::{self, Meta, Prefix, ReplicaRow, SpaceNo, SpaceRow},
 };
@@ -88,8 +88,7 @@ impl Replica {
     /// Notes a session that ended well, with what it did, and how far the peer's feed was taken over
     /// if it was.
     ///
-    /// `equal`: both sides were found equal, and this is the [`as_of`](crate::View::as_of) that the
-    /// other one has told of itself. A replica that is up to date, or becomes equal with one that is,
+    /// `equal`: both sides were found equal. A replica that is up to date, or becomes equal with one that is,
     /// knows of all deletions up to now; two that both were away for long know no more than the one
     /// that was away for less.
     ///
@@ -103,7 +102,7 @@ impl Replica {
         space: &SpaceId,
         peer: PeerId,
         report: SyncReport,
-        equal: Option<UnixMillis>,
+        equal: Option<Equal>,
         cursor: Option<Cursor>,
         now: UnixMillis,
     ) -> Result<(), KvError> {
@@ -114,15 +113,19 @@ impl Replica {
             let Some(row) = txn.get_with(KvTable::Meta, &at, SpaceRow::decode)?.transpose()? else {
                 return Ok(());
             };
-            if let Some(theirs) = equal {
-                let as_of = known_to(row.as_of, theirs, now);
-                txn.put(KvTable::Meta, &at, &SpaceRow { as_of, ..row }.encode())?;
+            if let Some(Equal { as_of, head }) = equal {
+                let as_of = known_to(row.as_of, as_of, now);
+                // Among what two that were away have in common is what others never saw.
+                let settled = if as_of == now { head } else { row.settled };
+                txn.put(KvTable::Meta, &at, &SpaceRow { as_of, settled, ..row }.encode())?;
             }
             change(txn, no, &key, |row| {
                 row.set_report(&report);
                 row.synced_at = now;
                 row.cursor = cursor.or(row.cursor);
-                row.equal_at = if equal.is_some() { now } else { row.equal_at };
+                if let Some(Equal { head, .. }) = equal {
+                    (row.equal_at, row.settled) = (now, head);
+                }
             })
         });
         pending.await.map_err(stored)

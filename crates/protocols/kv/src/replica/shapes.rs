@@ -71,6 +71,10 @@ pub struct Incoming {
 /// An entry for another replica.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
+    /// Its number on this replica.
+    pub seq: u64,
+    /// Whether it was written elsewhere.
+    pub remote: bool,
     /// What it says.
     pub signed: SignedEntry,
     /// The value, unless it is a deletion, expired, or over
@@ -112,6 +116,15 @@ pub struct Cursor {
     pub seq: u64,
 }
 
+/// That two replicas were found equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Equal {
+    /// The [`as_of`](crate::View::as_of) that the other one has told of itself.
+    pub as_of: UnixMillis,
+    /// The [`head`](crate::View::head) of the view of this one that was compared.
+    pub head: u64,
+}
+
 /// What is remembered of a peer in a space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PeerRow {
@@ -119,6 +132,8 @@ pub struct PeerRow {
     pub cursor: Option<Cursor>,
     /// When both were last found equal; 0: never.
     pub synced_ms: UnixMillis,
+    /// The sequence number of this replica up to which both had the same then.
+    pub settled: u64,
 }
 
 /// Why somebody may not have a view.

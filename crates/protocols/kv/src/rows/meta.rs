@@ -7,7 +7,7 @@ use peerage_types::{PeerId, SpaceId, UnixMillis};
 use super::corrupt;
 use crate::Cursor;
 
-/// As bytes: id 32, kind `u8`, epoch `u64`, `as_of` `u64`, name.
+/// As bytes: id 32, kind `u8`, epoch `u64`, `as_of` `u64`, settled `u64`, name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SpaceRow {
     pub(crate) id: SpaceId,
@@ -16,6 +16,8 @@ pub(crate) struct SpaceRow {
     pub(crate) epoch: u64,
     /// When it was last found equal with a replica that was not away itself; 0: never.
     pub(crate) as_of: UnixMillis,
+    /// The sequence number up to which it had the same then.
+    pub(crate) settled: u64,
     pub(crate) name: String,
 }
 
@@ -26,7 +28,7 @@ impl SpaceRow {
             SpaceKind::Owned => 2,
             SpaceKind::Joined => 3,
         };
-        let numbers = [self.epoch.to_be_bytes(), self.as_of.0.to_be_bytes()].concat();
+        let numbers: [u8; 24] = joined([self.epoch, self.as_of.0, self.settled]);
         [&self.id.0[..], &[kind], &numbers, self.name.as_bytes()].concat()
     }
 
@@ -40,9 +42,10 @@ impl SpaceRow {
                 3 => SpaceKind::Joined,
                 _ => return None,
             };
-            let ([epoch, as_of], rest) = numbers(rest)?;
+            let ([epoch, as_of, settled], rest) = numbers(rest)?;
             let name = std::str::from_utf8(rest).ok()?.to_owned();
-            Some(Self { id: SpaceId(*id), kind, epoch, as_of: UnixMillis(as_of), name })
+            let (id, as_of) = (SpaceId(*id), UnixMillis(as_of));
+            Some(Self { id, kind, epoch, as_of, settled, name })
         };
         parse().ok_or_else(|| corrupt("a space"))
     }
@@ -91,32 +94,35 @@ impl Usage {
     }
 }
 
-/// A peer in a space. As bytes: eleven times `u64`: epoch (0: no cursor), sequence number, when found
-/// equal, when last synchronised, and of the last session its rounds, bytes sent and received,
+/// A peer in a space. As bytes: twelve times `u64`: epoch (0: no cursor), sequence number, when found
+/// equal, this replica's sequence number then, when last synchronised, and of the last session its rounds, bytes sent and received,
 /// entries in, out and refused, and milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub(crate) struct ReplicaRow {
     pub(crate) cursor: Option<Cursor>,
     pub(crate) equal_at: UnixMillis,
+    pub(crate) settled: u64,
     pub(crate) synced_at: UnixMillis,
     report: [u64; 7],
 }
 
 impl ReplicaRow {
-    pub(crate) fn encode(&self) -> [u8; 88] {
+    pub(crate) fn encode(&self) -> [u8; 96] {
         let Cursor { epoch, seq } = self.cursor.unwrap_or(Cursor { epoch: 0, seq: 0 });
         let [rounds, sent, received, new, out, refused, ms] = self.report;
-        let (equal_at, synced_at) = (self.equal_at.0, self.synced_at.0);
-        joined([epoch, seq, equal_at, synced_at, rounds, sent, received, new, out, refused, ms])
+        let (equal_at, settled, synced_at) = (self.equal_at.0, self.settled, self.synced_at.0);
+        joined([
+            epoch, seq, equal_at, settled, synced_at, rounds, sent, received, new, out, refused, ms,
+        ])
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
-        let ([epoch, seq, equal_at, synced_at], rest) =
+        let ([epoch, seq, equal_at, settled, synced_at], rest) =
             numbers(bytes).ok_or_else(|| corrupt("a replica"))?;
         let (report, _) = numbers(rest).ok_or_else(|| corrupt("a replica"))?;
         let cursor = Some(Cursor { epoch, seq }).filter(|_| epoch != 0);
         let (equal_at, synced_at) = (UnixMillis(equal_at), UnixMillis(synced_at));
-        Ok(Self { cursor, equal_at, synced_at, report })
+        Ok(Self { cursor, equal_at, settled, synced_at, report })
     }
 
     pub(crate) fn set_report(&mut self, of: &SyncReport) {
@@ -171,10 +177,11 @@ mod tests {
             kind: SpaceKind::Joined,
             epoch: 7,
             as_of: UnixMillis(8),
+            settled: 9,
             name: "settings".into(),
         };
         assert_eq!(SpaceRow::decode(&space.encode()).unwrap(), space);
-        SpaceRow::decode(&space.encode()[..48]).unwrap_err();
+        SpaceRow::decode(&space.encode()[..56]).unwrap_err();
         let counters = Counters { head: 1, entries: 2, tombstones: 3, bytes: 4 };
         assert_eq!(Counters::decode(&counters.encode()).unwrap(), counters);
         Counters::decode(&counters.encode()[1..]).unwrap_err();

@@ -301,8 +301,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, N: Fn() -> UnixMillis + Sync> Side<S, N>
             let mut entries = Vec::with_capacity(found.len());
             for ((hash, because), entry) in chunk.into_iter().zip(found) {
                 let Some(entry) = entry else { continue };
-                let at = entry.signed.entry().hlc.at();
-                let is_dead = because != Because::Different && horizon.is_some_and(|it| at <= it);
+                let is_behind = horizon.is_some_and(|horizon| horizon.is_before(&entry));
+                let is_dead = because != Because::Different && is_behind;
                 if !is_dead {
                     entries.push(entry);
                     continue;

@@ -18,8 +18,25 @@ use super::{
     reconcile::Withheld,
     turn::{End, hear},
 };
-use crate::{Cursor, KeyHash, Node, PeerRow, Refusal, Replica, View};
+use crate::{Cursor, Equal, KeyHash, Node, Outgoing, PeerRow, Refusal, Replica, View};
 use peerage_wire::kv::frames::{MAX_FETCHED, Reason};
+
+/// What both sides had the same of before one of them was away.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Horizon {
+    at: UnixMillis,
+    /// By the numbers of this replica.
+    seq: u64,
+}
+
+impl Horizon {
+    /// Whether an entry was among it, or was then known to those from whom it came since: what this
+    /// side has written since was not, whatever its date.
+    pub(super) fn is_before(&self, entry: &Outgoing) -> bool {
+        let dated = entry.signed.entry().hlc.at();
+        entry.seq <= self.seq || (entry.remote && dated <= self.at)
+    }
+}
 
 /// One side.
 pub(super) struct Side<S, N> {
@@ -334,14 +351,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin, N: Fn() -> UnixMillis + Sync> Side<S, N>
         state.is_some_and(|state| state.as_of > 0 && state.as_of < self.floor)
     }
 
-    /// What this side has, the other lacks, and was written up to then, was deleted meanwhile.
-    pub(super) fn horizon(&self) -> Option<UnixMillis> {
+    /// What was deleted meanwhile, if this side has it and the other lacks it.
+    pub(super) fn horizon(&self) -> Option<Horizon> {
         let ours = self.told.filter(|_| self.is_stale(self.told))?;
         if self.is_stale(self.theirs.state) {
-            return self.row.map(|row| row.synced_ms).filter(|at| at.0 > 0);
+            let row = self.row.filter(|row| row.synced_ms.0 > 0)?;
+            return Some(Horizon { at: row.synced_ms, seq: row.settled });
         }
         let is_current = self.theirs.state.is_some_and(|state| state.as_of > 0);
-        is_current.then_some(UnixMillis(ours.as_of))
+        let settled = self.view.as_ref().filter(|_| is_current)?.settled();
+        Some(Horizon { at: UnixMillis(ours.as_of), seq: settled })
     }
 
     /// Whether one side can send its feed behind where the other has taken it over.
@@ -408,10 +427,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin, N: Fn() -> UnixMillis + Sync> Side<S, N>
         let theirs = self.theirs.state.filter(|theirs| !theirs.partial && !is_partial);
         let through = if equal { theirs.map(|state| state.head) } else { self.intake.through() };
         let cursor = theirs.zip(through).map(|(state, seq)| Cursor { epoch: state.epoch, seq });
-        let as_of = self.theirs.state.filter(|_| equal && !is_partial);
-        let as_of = as_of.map(|state| UnixMillis(state.as_of));
+        let head = self.view.as_ref().map(View::head).filter(|_| equal && !is_partial);
+        let found = self.theirs.state.zip(head).map(|(state, head)| {
+            let as_of = UnixMillis(state.as_of);
+            Equal { as_of, head }
+        });
         let Self { replica, space, peer, .. } = self;
-        replica.synced(&space, peer, report.clone(), as_of, cursor, now).await?;
+        replica.synced(&space, peer, report.clone(), found, cursor, now).await?;
         Ok(Outcome { space, report, equal })
     }
 }

@@ -125,11 +125,12 @@ async fn a_cursor_is_kept_with_what_was_taken_over_a_restart() {
         ms: 7,
         error: None,
     };
-    let equal = Some(UnixMillis(0));
+    let equal = Some(Equal { as_of: UnixMillis(0), head: 1 });
     two.synced(&space, peer(1), report.clone(), equal, None, START).await.unwrap();
     let view = two.whole().await;
     let row = view.peer(&peer(1)).await.unwrap().unwrap();
-    assert_eq!((row.cursor, row.synced_ms, view.as_of()), (cursor, START, START));
+    assert_eq!((row.cursor, row.synced_ms, row.settled), (cursor, START, 1));
+    assert_eq!((view.as_of(), view.settled()), (START, 1));
     let stats = two.stats(Space::Default).await.unwrap();
     assert_eq!((stats.replicas, stats.last_sync), (1, Some(report)));
 }
