@@ -69,24 +69,76 @@ pub(crate) const SEALED: Table = TableDefinition::new("sealed");
 /// | the user id, 32 bytes | opaque, encoded by `protocols/identity` |
 pub(crate) const KNOWN: Table = TableDefinition::new("known");
 
-/// What the key-value store is made of: spaces, grants, authors, replicas, counters. Since version 4,
-/// as are the other tables of the key-value store; `protocols/kv/src/rows.rs` says what is in them.
+/// What the key-value store is made of. Since version 4, as are the other tables of the key-value
+/// store. In their keys a space is a number, 4 bytes, that this node has given it; all values are
+/// opaque, encoded by `protocols/kv` (`rows.rs` says how).
+///
+/// | key | value |
+/// |---|---|
+/// | 1, space | a space that was joined |
+/// | 2, space | its counters |
+/// | 3, space, author (kind, 1 byte; key, 32 bytes) | what the author has in it |
+/// | 4, space, peer id | how far it was synchronised with the peer |
+/// | 5, space, place (kind, 1 byte; id, 16 bytes) | a grant or revocation |
+/// | 6 | the latest reading of the clock |
+/// | 7, space | empty: the space is being removed |
+/// | 8, space | empty: entries under a revoked grant are being removed |
 pub(crate) const KV_META: Table = TableDefinition::new("kv_meta");
-/// Live entries by space and key.
+
+/// Current versions, deleted ones included.
+///
+/// | key | value |
+/// |---|---|
+/// | space; key, 1 to 1,024 bytes of UTF-8 without NUL | sequence number, signed entry, value up to 64 KiB |
 pub(crate) const KV_ENTRIES: Table = TableDefinition::new("kv_entries");
-/// Keys by space and sequence number.
+
+/// Changes in the order in which they came.
+///
+/// | key | value |
+/// |---|---|
+/// | space; sequence number, 8 bytes | from whom, key |
 pub(crate) const KV_FEED: Table = TableDefinition::new("kv_feed");
-/// Fingerprints by space and hash of the key.
+
+/// What is current, by the hash of its key.
+///
+/// | key | value |
+/// |---|---|
+/// | space; hash, 16 bytes | sequence number, fingerprint |
 pub(crate) const KV_LEAVES: Table = TableDefinition::new("kv_leaves");
-/// Counts and sums by space, level and range.
+
+/// What is in ranges of hashes.
+///
+/// | key | value |
+/// |---|---|
+/// | space; level, 1 byte; prefix, 2 bytes | count and sum of each of 16 parts |
 pub(crate) const KV_SUMMARIES: Table = TableDefinition::new("kv_summaries");
-/// Former versions by space, key and sequence number.
+
+/// Former versions.
+///
+/// | key | value |
+/// |---|---|
+/// | space; key; 0; sequence number, 8 bytes | as in [`KV_ENTRIES`] |
 pub(crate) const KV_HISTORY: Table = TableDefinition::new("kv_history");
-/// Keys by when their time is over.
+
+/// Entries that will expire.
+///
+/// | key | value |
+/// |---|---|
+/// | when, 8 bytes of ms since 1970; space; key | empty |
 pub(crate) const KV_EXPIRY: Table = TableDefinition::new("kv_expiry");
-/// Keys of deleted entries by space and clock.
+
+/// Deleted and expired entries.
+///
+/// | key | value |
+/// |---|---|
+/// | space; since when, 8 bytes of ms since 1970; key | empty |
 pub(crate) const KV_TOMBSTONES: Table = TableDefinition::new("kv_tombstones");
-/// Parts of large values by space, hash of the key and number.
+
+/// Values over 64 KiB.
+///
+/// | key | value |
+/// |---|---|
+/// | space; hash of the key, 16 bytes; part, 4 bytes | up to 1 MiB of the value |
 pub(crate) const KV_VALUES: Table = TableDefinition::new("kv_values");
 
 /// All of them: a snapshot may then rely on every table being there.

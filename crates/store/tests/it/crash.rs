@@ -3,13 +3,14 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Read},
+    ops::{Bound::Unbounded, ControlFlow},
     path::Path,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use libp2p_identity::PeerId;
-use peerage_store::Store;
+use peerage_store::{KvRead as _, KvTable, Store};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::{child, child_dir, open, runtime};
@@ -54,10 +55,14 @@ fn write_until_killed(dir: &Path) {
     });
 }
 
-/// A mark, and three rows that only make sense together.
-fn write(store: &Store, number: u64) -> [peerage_store::Pending; 2] {
+/// A mark, three rows that only make sense together, and two tables that do.
+fn write(store: &Store, number: u64) -> [peerage_store::Pending; 3] {
     let rows = (0..3).map(|part| (peer(number, part), value(number))).collect();
-    [store.marks().put(&number.to_string(), value(number)), store.book().put(rows)]
+    let entry = store.kv().write(value(number).len(), move |txn| {
+        txn.put(KvTable::Entries, &number.to_be_bytes(), &value(number))?;
+        txn.put(KvTable::Feed, &number.to_be_bytes(), &[])
+    });
+    [store.marks().put(&number.to_string(), value(number)), store.book().put(rows), entry]
 }
 
 #[test]
@@ -121,6 +126,14 @@ fn verify(dir: &Path, acknowledged: &[u64]) {
             assert_eq!(rows.get(&peer(number, part)), Some(&value(number)), "{number}/{part}");
         }
     }
+    let entries = kv_rows(&store, KvTable::Entries);
+    for (key, found) in &entries {
+        assert_eq!(*found, value(u64::from_be_bytes(key[..].try_into().unwrap())));
+    }
+    assert!(kv_rows(&store, KvTable::Feed).keys().eq(entries.keys()), "half of a write");
+    for number in acknowledged {
+        assert!(entries.contains_key(&number.to_be_bytes()[..]), "{number} was acknowledged");
+    }
     // Also what was not acknowledged is there as a whole or not at all.
     for (row, found) in &rows {
         let number = u64::from_be_bytes(found[..8].try_into().unwrap());
@@ -129,4 +142,16 @@ fn verify(dir: &Path, acknowledged: &[u64]) {
             assert!(rows.contains_key(&peer(number, part)), "{number}: {row} without part {part}");
         }
     }
+}
+
+fn kv_rows(store: &Store, table: KvTable) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut rows = BTreeMap::new();
+    let read = store.kv().read_blocking(|snapshot| {
+        snapshot.scan(table, (Unbounded, Unbounded), false, &mut |key, value| {
+            rows.insert(key.to_vec(), value.to_vec());
+            Ok(ControlFlow::Continue(()))
+        })
+    });
+    read.unwrap();
+    rows
 }

@@ -1,12 +1,16 @@
 //! Files of other versions: older ones are read, newer ones refused.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    ops::{Bound::Unbounded, ControlFlow},
+    path::Path,
+};
 
 use bytes::Bytes;
 use libp2p_identity::PeerId;
 use peerage_store::{
-    AccountChange, AccountId, AccountsSnapshot, BookSnapshot, List, OpenError, RowKind, SealedKey,
-    SealedKind, Store, TransfersSnapshot,
+    AccountChange, AccountId, AccountsSnapshot, BookSnapshot, KvRead as _, KvTable, KvTxn, List,
+    OpenError, RowKind, SealedKey, SealedKind, Store, TransfersSnapshot,
 };
 use peerage_types::TransferId;
 use redb::{Database, TableDefinition};
@@ -53,6 +57,45 @@ fn accounts() -> Vec<AccountChange> {
     ]
 }
 
+const KV_TABLES: [KvTable; 9] = [
+    KvTable::Meta,
+    KvTable::Entries,
+    KvTable::Feed,
+    KvTable::Leaves,
+    KvTable::Summaries,
+    KvTable::History,
+    KvTable::Expiry,
+    KvTable::Tombstones,
+    KvTable::Values,
+];
+
+/// One row in each table, named after its place among them.
+async fn put_kv(store: &Store) {
+    let put = |txn: &mut KvTxn<'_>| {
+        KV_TABLES.into_iter().zip(0..).try_for_each(|(table, n)| txn.put(table, &[n], &[n, n]))
+    };
+    store.kv().write(32, put).await.unwrap();
+}
+
+fn assert_has_kv(store: &Store) {
+    for (table, n) in KV_TABLES.into_iter().zip(0..) {
+        let rows = kv_rows(store, table);
+        assert_eq!(rows, [(vec![n], vec![n, n])], "{table:?}");
+    }
+}
+
+fn kv_rows(store: &Store, table: KvTable) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut rows = Vec::new();
+    let read = store.kv().read_blocking(|snapshot| {
+        snapshot.scan(table, (Unbounded, Unbounded), false, &mut |key, value| {
+            rows.push((key.to_vec(), value.to_vec()));
+            Ok(ControlFlow::Continue(()))
+        })
+    });
+    read.unwrap();
+    rows
+}
+
 fn golden(version: u32) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/v{version}.redb"))
 }
@@ -81,6 +124,7 @@ fn what_is_written_today_says_the_same_as_the_golden_file() {
         }
         store.accounts().apply(accounts()).await.unwrap();
         store.known().apply(vec![([5; 32], Some(Bytes::from_static(b"known")))]).await.unwrap();
+        put_kv(&store).await;
         store.close().await.unwrap();
         // Every close gives back more of the first megabyte.
         for _ in 0..5 {
@@ -90,6 +134,7 @@ fn what_is_written_today_says_the_same_as_the_golden_file() {
     assert_is_golden(&open(dir.path()));
     assert_has_transfers(&open(dir.path()));
     assert_has_accounts(&open(dir.path()));
+    assert_has_kv(&open(dir.path()));
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         let target = golden(PRESENT);
         assert!(!target.exists(), "{} exists and never changes", target.display());
@@ -125,6 +170,20 @@ fn a_file_of_version_3_is_read() {
     assert_is_golden(&store);
     assert_has_transfers(&store);
     assert_has_accounts(&store);
+    for table in KV_TABLES {
+        assert_eq!(kv_rows(&store, table), []);
+    }
+}
+
+#[test]
+fn a_file_of_version_4_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::copy(golden(4), file(dir.path())).unwrap();
+    let store = open(dir.path());
+    assert_is_golden(&store);
+    assert_has_transfers(&store);
+    assert_has_accounts(&store);
+    assert_has_kv(&store);
 }
 
 #[test]
