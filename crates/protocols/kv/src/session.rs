@@ -17,6 +17,7 @@ mod ledger;
 mod line;
 mod reconcile;
 mod side;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod turn;

@@ -5,38 +5,20 @@ use peerage_api::kv::SyncReport;
 use peerage_types::{Author, PeerId, SpaceId, UnixMillis};
 use peerage_wire::kv::{
     Fingerprint,
-    frames::{Facts, Frame, State},
+    frames::{Facts, Frame, MAX_FETCHED, Reason, State},
 };
 
 use super::{
     Lie, Opening, Outcome, SessionError,
     bounds::Bounds,
     compare::{Compare, Judge},
-    convert::{cursor_of, row_of, state_of},
+    convert::{row_of, state_of},
     intake::Intake,
     line::Line,
     reconcile::Withheld,
     turn::{End, hear},
 };
-use crate::{Cursor, Equal, KeyHash, Node, Outgoing, PeerRow, Refusal, Replica, View};
-use peerage_wire::kv::frames::{MAX_FETCHED, Reason};
-
-/// What both sides had the same of before one of them was away.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Horizon {
-    at: UnixMillis,
-    /// By the numbers of this replica.
-    seq: u64,
-}
-
-impl Horizon {
-    /// Whether an entry was among it, or was then known to those from whom it came since: what this
-    /// side has written since was not, whatever its date.
-    pub(super) fn is_before(&self, entry: &Outgoing) -> bool {
-        let dated = entry.signed.entry().hlc.at();
-        entry.seq <= self.seq || (entry.remote && dated <= self.at)
-    }
-}
+use crate::{Cursor, Equal, KeyHash, Node, PeerRow, Refusal, Replica, View};
 
 /// One side.
 pub(super) struct Side<S, N> {
@@ -53,14 +35,14 @@ pub(super) struct Side<S, N> {
     /// What is compared. Nothing until it is known that the other side may read.
     pub(super) view: Option<View>,
     /// What was told of it.
-    told: Option<State>,
+    pub(super) told: Option<State>,
     /// What entries were sent from last.
     pub(super) served: Option<View>,
-    ours: Facts,
+    pub(super) ours: Facts,
     pub(super) theirs: Facts,
     /// What is remembered of the other side.
     pub(super) row: Option<PeerRow>,
-    floor: u64,
+    pub(super) floor: u64,
     pub(super) compare: Compare,
     pub(super) intake: Intake,
     /// Values that the other side wants.
@@ -202,6 +184,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, N: Fn() -> UnixMillis + Sync> Side<S, N>
         }
         let Self { line, intake, compare, now, .. } = self;
         let heard = hear(line, intake, &mut compare.ledger, now).await?;
+        // It may have caught up with a third one since; what it withheld it withheld before.
+        let was_stale = self.is_stale(self.theirs.state);
         if let Some(state) = heard.state {
             self.intake.epoch = state.epoch;
             self.theirs.state = Some(state);
@@ -221,7 +205,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, N: Fn() -> UnixMillis + Sync> Side<S, N>
             digest: self.theirs.state.map_or([0; 16], |state| state.digest),
             ours: self.view.as_ref().map(View::summary).unwrap_or_default(),
             cut: self.was_cut,
-            stale: self.is_stale(self.theirs.state),
+            stale: was_stale || self.is_stale(self.theirs.state),
         };
         self.compare.on_turn(heard.said, &judge)?;
         self.fetches = heard.fetch;
@@ -339,46 +323,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, N: Fn() -> UnixMillis + Sync> Side<S, N>
             }
         }
         Ok(())
-    }
-
-    fn is_equal(&self) -> bool {
-        let ours = self.view.as_ref().map(|view| view.summary().digest());
-        ours.is_some() && ours == self.theirs.state.map(|state| state.digest)
-    }
-
-    /// Whether a side was away for longer than deletions are remembered.
-    fn is_stale(&self, state: Option<State>) -> bool {
-        state.is_some_and(|state| state.as_of > 0 && state.as_of < self.floor)
-    }
-
-    /// What was deleted meanwhile, if this side has it and the other lacks it.
-    pub(super) fn horizon(&self) -> Option<Horizon> {
-        let ours = self.told.filter(|_| self.is_stale(self.told))?;
-        if self.is_stale(self.theirs.state) {
-            let row = self.row.filter(|row| row.synced_ms.0 > 0)?;
-            return Some(Horizon { at: row.synced_ms, seq: row.settled });
-        }
-        let is_current = self.theirs.state.is_some_and(|state| state.as_of > 0);
-        let settled = self.view.as_ref().filter(|_| is_current)?.settled();
-        Some(Horizon { at: UnixMillis(ours.as_of), seq: settled })
-    }
-
-    /// Whether one side can send its feed behind where the other has taken it over.
-    fn is_feedable(&self, from: Option<State>, to: Option<State>, at: Option<Cursor>) -> bool {
-        let Some((from, to)) = from.zip(to) else { return false };
-        let is_known = at.is_some_and(|at| at.epoch == from.epoch && at.seq <= from.head);
-        let is_whole = !from.partial && !to.partial;
-        let is_fresh = !self.is_stale(Some(from)) && !self.is_stale(Some(to));
-        from.count > 0 && is_whole && is_fresh && (is_known || to.count == 0)
-    }
-
-    fn can_feed(&self) -> bool {
-        let at = self.theirs.cursor.map(cursor_of);
-        self.is_feedable(self.view.as_ref().map(state_of), self.theirs.state, at)
-    }
-
-    fn can_be_fed(&self) -> bool {
-        self.is_feedable(self.theirs.state, self.told, self.ours.cursor.map(cursor_of))
     }
 
     /// Sends the grants that the other side may lack.

@@ -182,7 +182,7 @@ async fn parts_that_do_not_add_up_are_a_lie() {
     // A row that is not what the digest stands for.
     let mut liar = Liar::asks(&victim);
     liar.open(claimed).await;
-    liar.say_turn(&[consistent.clone()]).await;
+    liar.say_turn(std::slice::from_ref(&consistent)).await;
     assert_eq!(liar.lie().await, Lie::Node);
     // One that differs in nothing.
     let mut liar = Liar::asks(&victim);
