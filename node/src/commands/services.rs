@@ -116,21 +116,23 @@ async fn register(context: Context<'_>, slot: Slot, request: Register) -> Result
 async fn unregister(context: Context<'_>, one: One) -> Result<(), Failed> {
     let node = context.node().await?;
     let (slot, token) = one.token(context, &node).await?;
+    // A file that somebody names may be of use for something else.
+    let own = Some(&slot).filter(|_| one.token_file.is_none());
     let name = one.name;
     let work = async {
         let done = node.services().unregister(name.clone(), token.clone()).await;
-        done.inspect_err(|error| forget(&slot, &token, error))
+        done.inspect_err(|error| forget(own, &token, error))
     };
     context.within("no answer", work).await?;
-    slot.remove()?;
+    own.map_or(Ok(()), Slot::remove)?;
     let line = json!({ "name": name, "registered": false });
     context.out.result(&line, |_| format!("{name} is no longer registered"))
 }
 
 /// A token that opens nothing any more is of no use.
-fn forget(slot: &Slot, token: &Token, error: &ServicesError) {
+fn forget(own: Option<&Slot>, token: &Token, error: &ServicesError) {
     if let ServicesError::NoSuchService { .. } | ServicesError::NotAuthorised { .. } = error {
-        slot.remove_stale(token);
+        own.into_iter().for_each(|slot| slot.remove_stale(token));
     }
 }
 

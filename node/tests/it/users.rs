@@ -118,7 +118,10 @@ fn a_user_is_made_logged_out_and_in_and_its_token_is_its_owners_alone() {
 
     let env = [("PEERAGE_PASSWORD", "secret of ada")];
     let login = with_env(&sandbox, &["user", "login", "@ada", "--json"], &env);
-    assert_eq!(fields(&login.json()), ["expires_ms", "idle_expires_ms", "session", "user"]);
+    assert_eq!(
+        fields(&login.json()),
+        ["expires_ms", "idle_expires_ms", "revoked", "session", "successor", "user"]
+    );
     assert_eq!((login.json()["user"].as_str().unwrap(), mode(&token)), (ada, 0o600));
     assert_ne!(fs::read_to_string(&token).unwrap(), text, "a new session");
     assert_eq!(sandbox.json(&["user", "sessions"]).as_array().unwrap().len(), 1);
@@ -265,6 +268,9 @@ fn a_session_that_expires_is_told_from_one_that_never_was() {
     assert_eq!((expired.code, expired.error_code().as_str()), (Some(1), "session_expired"));
     assert_eq!(expired.json()["error"]["user"], ada.as_str());
     assert!(expired.stderr.contains("peerage user login"), "{expired:?}");
+    let again = failure(&sandbox, &["user", "sessions"]);
+    assert_eq!(again, failed("session_expired"), "and so it says until somebody logs in");
+    assert_eq!(sandbox.json(&["user", "logout"])["logged_out"], true);
     assert!(!token_file(&sandbox, &ada).exists());
     assert_eq!(failure(&sandbox, &["user", "sessions"]), failed("not_logged_in"));
 }
@@ -342,4 +348,40 @@ fn a_deleted_user_is_gone_and_one_that_is_kept_can_be_exported() {
     let export = ["--as", &ben, "user", "export", "ben.peerage", "--password-file", &ben_file];
     sandbox.json(&[&export[..], &["--archive-password-file", &ada_file]].concat());
     assert_eq!(mode(&sandbox.home.path().join("ben.peerage")), 0o600);
+
+    let again = sandbox.run(&["user", "delete", "ben", "--yes", "--json"]);
+    assert_eq!(again.error_code(), "deleted");
+    assert!(again.stderr.contains("--forget"), "{again:?}");
+    let forget = ["user", "delete", "ben", "--forget", "--yes", "--password-file"];
+    let with = |file| [&forget[..], &[file]].concat();
+    assert_eq!(failure(&sandbox, &with(&ada_file)), failed("wrong_password"));
+    assert_eq!(sandbox.json(&with(&ben_file))["kept"], false);
+    assert_eq!(ids(&sandbox.json(&["user", "ls"])), [""; 0]);
+}
+
+#[test]
+fn users_that_went_with_a_damaged_store_are_said_to_be_in_the_one_that_was_set_aside() {
+    let sandbox = Sandbox::new();
+    let daemon = sandbox.up(&[]);
+    let ada = create(&sandbox, "ada");
+    assert!(sandbox.json(&["status"])["kept_aside"].is_null());
+    daemon.kill();
+    fs::write(sandbox.data().join("peerage.redb"), [7; 100_000]).unwrap();
+    let _daemon = sandbox.up(&[]);
+    let kept = sandbox.json(&["status"])["kept_aside"].as_str().unwrap().to_owned();
+    assert!(kept.contains("peerage.redb.corrupt-"), "{kept}");
+    let file = password(&sandbox, "ada");
+    for (user, code) in [("ada", "unknown_user"), (ada.as_str(), "no_such_user")] {
+        let refused = sandbox.run(&["user", "login", user, "--password-file", &file, "--json"]);
+        assert_eq!(refused.error_code(), code);
+        assert!(refused.stderr.contains(&kept) && refused.stderr.contains("backup"), "{refused:?}");
+    }
+    let refused = sandbox.run(&["contact", "ls", "--json"]);
+    assert_eq!(refused.error_code(), "no_such_user");
+    assert!(refused.stderr.contains(&kept), "{refused:?}");
+    assert!(token_file(&sandbox, &ada).exists(), "a backup may bring the user back");
+    let checks = sandbox.run(&["doctor", "--json"]).json();
+    let store = checks.as_array().unwrap().iter().find(|check| check["name"] == "store").unwrap();
+    assert_eq!(store["verdict"], "warn");
+    assert!(store["detail"].as_str().unwrap().contains(&kept), "{store}");
 }

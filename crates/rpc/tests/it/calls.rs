@@ -150,7 +150,7 @@ async fn the_largest_body_fits_whatever_its_bytes() {
     let error = exchange.broadcast(kind, vec![0xff; 24 << 20]).await.unwrap_err();
     assert!(
         matches!(&error, ExchangeError::Link(LinkError::Mismatch { reason, .. })
-            if reason.contains("the most is 8388608")),
+            if reason.contains("the most is 25165824")),
         "{error}"
     );
 }

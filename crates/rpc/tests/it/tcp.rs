@@ -118,7 +118,7 @@ async fn an_oversized_request_is_refused() {
     let (mut daemon, address, token) = tcp().await;
     let (host, bearer) = (address.to_string(), format!("Bearer {token}"));
     let headers = [("host", host.as_str()), ("authorization", &bearer)];
-    let body = " ".repeat(9 << 20);
+    let body = " ".repeat(peerage_rpc::MAX_MESSAGE_BYTES as usize + 1);
     assert_eq!(post(address, &headers, &body).await.0, 413);
     assert!(daemon.commands.try_recv().is_err());
 }

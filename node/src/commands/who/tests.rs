@@ -20,6 +20,7 @@ fn contact(byte: u8, nick: Option<&str>, handle: Option<&str>) -> Contact {
         notes: None,
         tags: [].into(),
         verified: false,
+        revoked: false,
         blocked: false,
         added_ms: UnixMillis(0),
         updated_ms: UnixMillis(0),

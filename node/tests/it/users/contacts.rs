@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use super::{create, failed, failure, ids};
+use super::{create, failed, failure, ids, password};
 use crate::sandbox::{Sandbox, fields};
 
-const CONTACT: [&str; 16] = [
+const CONTACT: [&str; 17] = [
     "added_ms",
     "blocked",
     "display_name",
@@ -17,6 +17,7 @@ const CONTACT: [&str; 16] = [
     "nick",
     "notes",
     "online",
+    "revoked",
     "tags",
     "trust",
     "updated_ms",
@@ -128,4 +129,55 @@ fn a_blocked_user_is_not_seen_and_another_of_that_handle_is_warned_of() {
     assert_eq!(ada(&["contact", "ls", "--blocked"])[0]["user"], eve.as_str());
     assert_eq!(ada(&["contact", "unblock", &eve])["blocked"], false);
     assert_eq!(ada(&["user", "search", "@ben"]).as_array().unwrap().len(), 2);
+}
+
+/// Makes Ben, whose recovery code is in the file `ben.recovery`.
+fn ben_with_recovery(sandbox: &Sandbox) -> String {
+    let file = password(sandbox, "ben");
+    let create = ["user", "create", "--handle", "ben", "--password-file", &file];
+    let made = sandbox.json(&[&create[..], &["--recovery-file", "ben.recovery"]].concat());
+    made["user"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_contact_whose_key_was_revoked_is_marked_and_not_verified() {
+    let sandbox = Sandbox::new();
+    let _daemon = sandbox.up(&[]);
+    create(&sandbox, "ada");
+    let ben = ben_with_recovery(&sandbox);
+    let ada = |args: &[&str]| sandbox.json(&[&["--as", "ada"], args].concat());
+    ada(&["contact", "verify", &ben, "--yes"]);
+    assert_eq!(ada(&["contact", "ls", "--verified"])[0]["revoked"], false);
+    sandbox.json(&["user", "revoke", &ben, "--yes", "--recovery-file", "ben.recovery"]);
+    let shown = ada(&["contact", "show", &ben]);
+    assert_eq!((&shown["revoked"], &shown["verified"]), (&true.into(), &false.into()));
+    assert!(sandbox.run(&["--as", "ada", "contact", "ls"]).stdout.contains("revoked!"));
+    let refused = sandbox.run(&["--as", "ada", "contact", "verify", &ben, "--yes", "--json"]);
+    assert_eq!((refused.code, refused.error_code().as_str()), (Some(1), "revoked"));
+    assert!(refused.stderr.contains("peerage contact rm"), "{refused:?}");
+    let file = password(&sandbox, "ben");
+    let login = sandbox.run(&["user", "login", &ben, "--password-file", &file]);
+    assert!(login.stderr.contains("no longer valid"), "{login:?}");
+}
+
+#[test]
+fn who_is_blocked_is_sent_nothing_and_stays_hidden_under_a_new_key() {
+    let sandbox = Sandbox::new();
+    let _daemon = sandbox.up(&[]);
+    create(&sandbox, "ada");
+    let ben = ben_with_recovery(&sandbox);
+    let ada = |args: &[&str]| sandbox.json(&[&["--as", "ada"], args].concat());
+    ada(&["contact", "block", &ben]);
+    sandbox.write("notes.txt", "for Ben");
+    let sent = ["--as", "ada", "send", "notes.txt", "--to", "@ben"];
+    assert_eq!(failure(&sandbox, &sent), failed("blocked"));
+    assert!(sandbox.run(&["--as", "ada", "user", "show", &ben]).stderr.contains("blocked"));
+    let file = password(&sandbox, "ben");
+    let rotate = ["--as", &ben, "user", "rotate", "--password-file", &file];
+    let moved = sandbox.json(&[&rotate[..], &["--recovery-file", "ben.recovery"]].concat());
+    let follows = |listed: &serde_json::Value| listed[0]["user"] == moved["user"];
+    sandbox.until(&["--as", "ada", "contact", "ls", "--blocked"], follows);
+    assert_eq!(ada(&["user", "search", "ben"]), json!([]));
+    let known = ada(&["user", "ls", "--remote"]);
+    assert_eq!(known.as_array().unwrap().len(), 1, "ada herself: {known}");
 }

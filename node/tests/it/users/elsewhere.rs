@@ -1,7 +1,7 @@
 //! Users of other nodes, and users that move to them.
 
 use super::{create, failed, failure, ids, mode, password, token_file};
-use crate::talk::{pair, pair_with};
+use crate::talk::{Pair, pair, pair_with};
 
 #[test]
 fn a_user_of_a_connected_node_is_found_by_what_it_says_of_itself() {
@@ -92,7 +92,10 @@ fn a_user_moves_to_another_node_with_everything_it_has() {
     let file = file.to_str().unwrap();
     let (archive, new) = (password(&pair.ben, "archive"), password(&pair.ben, "new"));
     let import = ["user", "import", file, "--password-file", &new, "--archive-password-file"];
-    assert_eq!(failure(&pair.ben, &[&import[..], &[&new]].concat()), failed("wrong_password"));
+    assert_eq!(
+        failure(&pair.ben, &[&import[..], &[&new]].concat()),
+        failed("wrong_archive_password")
+    );
     let imported = pair.ben.json(&[&import[..], &[&archive]].concat());
     assert_eq!(imported["user"], ada.as_str());
     assert_eq!(failure(&pair.ben, &[&import[..], &[&archive]].concat()), failed("already_here"));
@@ -105,4 +108,19 @@ fn a_user_moves_to_another_node_with_everything_it_has() {
     let import = ["user", "import", garbage.to_str().unwrap(), "--password-file", &new];
     let import = [&import[..], &["--archive-password-file", &archive]].concat();
     assert_eq!(failure(&pair.ben, &import), failed("bad_archive"));
+}
+
+#[test]
+fn a_node_that_was_killed_hosts_nobody_any_more() {
+    let pair = pair();
+    let ada = create(&pair.ada, "ada");
+    pair.ben.until(&["user", "show", &ada], |user| user["online"] == true);
+    let Pair { ada: sandbox, ada_up, ben, .. } = &pair;
+    ada_up.process.signal(rustix::process::Signal::KILL);
+    let gone = ben.until(&["user", "show", &ada], |user| user["online"] == false);
+    let seen = gone["last_seen_ms"].clone();
+    assert_eq!(ben.json(&["user", "show", &ada])["last_seen_ms"], seen, "not the moment of asking");
+    let _again = sandbox.up(&[]);
+    let here = sandbox.json(&["user", "show", &ada]);
+    assert_eq!((&here["online"], &here["nodes"]), (&false.into(), &serde_json::json!([])));
 }

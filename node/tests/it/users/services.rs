@@ -22,6 +22,7 @@ fn a_service_registers_follows_its_users_and_goes() {
     sandbox.json(&[&register[..], &["1.1"]].concat());
     let listed = sandbox.json(&["service", "ls"]);
     assert_eq!((&listed[0]["name"], &listed[0]["version"]), (&NOTES.into(), &"1.1".into()));
+    assert_eq!(listed[0]["description"], "Notes", "what is not given stays");
     let kept = fs::read_to_string(&token).unwrap();
 
     let watch = sandbox.spawn(&["service", "watch", NOTES, "--json"]);
@@ -35,11 +36,20 @@ fn a_service_registers_follows_its_users_and_goes() {
     fs::remove_file(&token).unwrap();
     assert_eq!(failure(&sandbox, &["service", "unregister", NOTES]), failed("not_authorised"));
     assert_eq!(failure(&sandbox, &["service", "register", NOTES]), failed("taken"));
-    fs::write(&token, kept).unwrap();
-    fs::set_permissions(&token, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let refused = sandbox.run(&["service", "unregister", NOTES]);
+    assert!(refused.stderr.contains("--token-file"), "{refused:?}");
+    let elsewhere = sandbox.write("elsewhere.token", &kept);
+    fs::set_permissions(&elsewhere, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let named = ["service", "unregister", NOTES, "--token-file", "elsewhere.token"];
+    assert_eq!(sandbox.json(&named)["registered"], false);
+    assert!(elsewhere.exists(), "it is for who made it to remove it");
+    assert_eq!(sandbox.json(&["service", "ls"]), json!([]));
+    for again in [&named[..], &["service", "unregister", "org.example.nosuch"]] {
+        assert_eq!(failure(&sandbox, again), failed("no_such_service"));
+    }
+    sandbox.json(&["service", "register", NOTES]);
     assert_eq!(sandbox.json(&["service", "unregister", NOTES])["registered"], false);
     assert!(!token.exists());
-    assert_eq!(sandbox.json(&["service", "ls"]), json!([]));
 }
 
 #[test]
@@ -121,7 +131,14 @@ fn an_entry_with_a_time_to_live_is_gone_after_it() {
     let day = sandbox.json(&["storage", "get", NOTES, "day"]);
     let [written, expires] = ["updated_ms", "expires_ms"].map(|name| day[name].as_u64().unwrap());
     assert_eq!(expires - written, 86_400_000);
+    let watch =
+        sandbox.spawn(&["storage", "watch", NOTES, "--json", "--count", "2", "--for", "20"]);
+    watch.message("watching");
     sandbox.json(&["storage", "put", NOTES, "soon", "x", "--ttl", "1"]);
+    let (_, told, _) = watch.end();
+    assert_eq!(told.len(), 2, "that it is over is told at once: {told:?}");
+    let wrong = sandbox.run(&["storage", "put", NOTES, "soon", "x", "--ttl", "-1"]);
+    assert!(wrong.code == Some(2) && wrong.stderr.contains("such as 90s"), "{wrong:?}");
     let keys = |listed: &Value| listed.as_array().unwrap().len();
     sandbox.until(&["storage", "ls", NOTES], |listed| keys(listed) == 1);
     assert_eq!(failure(&sandbox, &["storage", "get", NOTES, "soon"]), failed("not_found"));
