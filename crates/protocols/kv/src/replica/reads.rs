@@ -7,7 +7,7 @@ use std::{
 };
 
 use peerage_api::kv::{Entry, KvError};
-use peerage_store::{Kv, KvRead, StoreError};
+use peerage_store::{Kv, KvRead, KvTable, StoreError};
 use peerage_types::{KvKey, Space, UnixMillis};
 use tokio::sync::oneshot;
 
@@ -82,7 +82,8 @@ impl Reads {
             if asks.is_empty() {
                 return;
             }
-            let read = self.kv.read_blocking(|snapshot| {
+            let tables = [KvTable::Entries, KvTable::Values];
+            let read = self.kv.read_some_blocking(&tables, |snapshot| {
                 for Ask { place, key, now, answer } in asks.drain(..) {
                     // Whoever asked may be gone.
                     let _ = answer.send(find(snapshot, place, &key, now));
