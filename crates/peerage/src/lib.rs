@@ -9,13 +9,13 @@ pub mod remote;
 
 pub use peerage_api::{
     Access, Failure, Feeding, Link, LinkError, Node, Stream, contacts, discovery, exchange, files,
-    node, peers, pubsub, services, storage, types, users,
+    kv, node, peers, pubsub, services, storage, types, users,
 };
 #[cfg(feature = "node")]
 pub use peerage_net::plain;
 #[cfg(feature = "node")]
 pub use peerage_net::{
-    FilesSettings, KeyError, ListenError, Profile, Running, Settings, StartError, UsersSettings,
+    FilesSettings, KeyError, KvSettings, ListenError, Profile, Running, Settings, StartError, UsersSettings,
     create_network_key, start,
 };
 #[cfg(feature = "remote")]

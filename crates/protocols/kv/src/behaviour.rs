@@ -392,10 +392,15 @@ impl Behaviour {
                 Ok(Work::Judged { ticket, verdict, new }) => {
                     self.events.push_back(Event::Judged { ticket, verdict });
                     self.stats.entries_in += new;
+                    if new > 0 {
+                        self.sessions.on_gossiped(self.default_space, now);
+                        self.kv.0.upkeep.notify_one();
+                    }
                 }
                 Ok(Work::Told { messages, space, all }) => {
                     self.is_telling = false;
                     self.events.extend(messages.into_iter().map(Event::Gossip));
+                    self.sessions.on_gossiped(space, now);
                     if !all {
                         self.ask_all(space, now);
                     }

@@ -6,24 +6,16 @@ use bytes::Bytes;
 use peerage_types::{PeerId, SpaceId, UnixMillis};
 use peerage_wire::kv::{
     frames::Shown,
-    gossip::{self, MAX_GOSSIPED_BYTES, MAX_MESSAGE_BYTES, Message},
+    gossip::{self, MAX_GOSSIPED_BYTES, MAX_MESSAGE_BYTES},
 };
 
-use crate::{
-    Incoming, Outgoing, ReceiveError, Verdict,
-    bounds::MAX_MESSAGES,
-    handle::Kv,
-};
+use crate::{Incoming, Outgoing, ReceiveError, Verdict, bounds::MAX_MESSAGES, handle::Kv};
 
 /// What a worker has done.
 #[derive(Debug)]
 pub(crate) enum Work {
     /// A message of another.
-    Judged {
-        ticket: u64,
-        verdict: Verdict,
-        new: u64,
-    },
+    Judged { ticket: u64, verdict: Verdict, new: u64 },
     /// Changes of our own.
     Told {
         space: SpaceId,
@@ -36,7 +28,7 @@ pub(crate) enum Work {
 /// Verifies and stores what was gossiped.
 pub(crate) async fn judge(kv: Kv, space: SpaceId, ticket: u64, via: PeerId, data: Bytes) -> Work {
     let judged = |verdict, new| Work::Judged { ticket, verdict, new };
-    let Ok(Message::Entries(carried)) = gossip::decode(&data, space) else {
+    let Ok(carried) = gossip::decode(&data, space) else {
         return judged(Verdict::Reject, 0);
     };
     let entries = carried.into_iter().map(|it| Incoming { claimed: it.claimed, value: it.value });
@@ -88,7 +80,7 @@ async fn messages(
         };
         let shown: Vec<_> = entries.iter().filter(small).map(shown).collect();
         all &= shown.len() == entries.len();
-        match gossip::entries(&shown) {
+        match gossip::encode(&shown) {
             _ if shown.is_empty() => {}
             Some(message) => messages.push(message),
             None => all = false,

@@ -13,6 +13,9 @@ pub(crate) const MAX_OPENED: usize = 8;
 pub(crate) const RESYNC_INTERVAL: Duration = Duration::from_secs(30);
 /// A peer that has told of a change is asked this soon again if it tells of another.
 pub(crate) const HINT_GAP: Duration = Duration::from_millis(5);
+/// After something was gossiped, this long passes until cursors are brought up to date with it: else
+/// whoever is away next would be sent all of it again.
+pub(crate) const SETTLE_DELAY: Duration = Duration::from_secs(2);
 /// First wait after a session broke; doubled each time.
 pub(crate) const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Longest wait after a session broke.
@@ -139,6 +142,20 @@ impl Sessions {
         }
     }
 
+    /// Something was gossiped: cursors are to be brought up to date soon, by one of each two.
+    pub(crate) fn on_gossiped(&mut self, space: SpaceId, now: Instant) {
+        let later = now + SETTLE_DELAY * 2;
+        let firsts = self.peers.iter().filter(|(_, first)| **first);
+        let waits = |pair: &Pair| match self.pairs.get(pair) {
+            Some(State { phase: Phase::Waiting(at), refused: false, failures: 0, .. }) => {
+                *at > later
+            }
+            Some(_) | None => false,
+        };
+        let pairs: Vec<_> = firsts.map(|(peer, _)| (*peer, space)).filter(waits).collect();
+        pairs.iter().for_each(|pair| self.wait(pair, now + SETTLE_DELAY));
+    }
+
     /// Somebody wants a session now, whatever was before.
     pub(crate) fn on_asked(&mut self, pair: &Pair, now: Instant) {
         match self.pairs.get_mut(pair).map(|state| state.phase) {
@@ -199,7 +216,13 @@ impl Sessions {
     fn begin(&mut self, pair: Pair, first: bool, now: Instant) {
         // The other side asks at its time; if it does not, this one does a little later.
         let at = if first { now } else { now + RESYNC_INTERVAL * 5 / 4 };
-        let state = State { phase: Phase::Waiting(at), failures: 0, again: false, asked: false, refused: false };
+        let state = State {
+            phase: Phase::Waiting(at),
+            failures: 0,
+            again: false,
+            asked: false,
+            refused: false,
+        };
         self.forget(&pair);
         self.pairs.insert(pair, state);
         self.due.insert((at, pair));
@@ -299,6 +322,25 @@ mod tests {
         sessions.next(now + HINT_GAP).unwrap();
         sessions.on_ended(&pair, Ended::Equal, 1.0, now);
         assert_eq!(sessions.deadline(), Some(now + RESYNC_INTERVAL * 6 / 5), "once is enough");
+    }
+
+    #[test]
+    fn what_was_gossiped_is_settled_soon_by_one_of_each_two() {
+        let (mut sessions, now) = joined();
+        let (ours, theirs) = (PeerId::random(), PeerId::random());
+        sessions.on_speaks(ours, true, now);
+        sessions.on_speaks(theirs, false, now);
+        sessions.next(now).unwrap();
+        sessions.on_ended(&(ours, SPACE), Ended::Equal, 0.5, now);
+        sessions.on_gossiped(SPACE, now);
+        assert_eq!(sessions.deadline(), Some(now + SETTLE_DELAY));
+        sessions.on_gossiped(SPACE, now + SETTLE_DELAY / 2);
+        assert_eq!(
+            sessions.next(now + SETTLE_DELAY),
+            Some((ours, SPACE)),
+            "more does not delay it"
+        );
+        assert_eq!(sessions.next(now + SETTLE_DELAY), None);
     }
 
     #[test]

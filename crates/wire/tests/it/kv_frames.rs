@@ -11,7 +11,7 @@ use peerage_wire::{
             MAX_ENTRIES_BYTES, MAX_FRAME_BYTES, MAX_HASHES, MAX_ITEMS, Node, Part, Reason, Row,
             Shown, State, decode_entries, encode_entries, length, pack,
         },
-        gossip::{self, Message},
+        gossip,
     },
 };
 use proptest::prelude::*;
@@ -316,25 +316,19 @@ fn entries_that_break_a_bound_are_refused() {
 }
 
 #[test]
-fn gossip_carries_small_entries_and_hints() {
+fn gossip_carries_small_entries_only() {
     let all = signed(20, &Bytes::from_static(b"value"));
-    let message = gossip::entries(&shown(&all)).unwrap();
-    let Ok(Message::Entries(entries)) = gossip::decode(&message, SPACE) else { panic!() };
-    assert_eq!(entries.len(), 20);
-    let tags = [gossip::tag(&SPACE), gossip::tag(&SpaceId([2; 32]))];
-    assert_ne!(tags[0], tags[1]);
-    let hint = gossip::hint(&tags);
-    assert_eq!(hint[0], 2);
-    assert_eq!(gossip::decode(&hint, SPACE), Ok(Message::Hint(tags.to_vec())));
+    let message = gossip::encode(&shown(&all)).unwrap();
+    assert_eq!(gossip::decode(&message, SPACE).unwrap().len(), 20);
     let large = signed(1, &vec![0; gossip::MAX_GOSSIPED_BYTES + 1].into());
-    let message = gossip::entries(&shown(&large)).unwrap();
+    let message = gossip::encode(&shown(&large)).unwrap();
     assert_eq!(gossip::decode(&message, SPACE), Err(FrameError::Malformed));
     let absent = [Shown { value: None, ..show(&all[0]) }];
-    let message = gossip::entries(&absent).unwrap();
+    let message = gossip::encode(&absent).unwrap();
     assert_eq!(gossip::decode(&message, SPACE), Err(FrameError::Malformed), "a value is missing");
     let many = signed(10, &vec![0; gossip::MAX_GOSSIPED_BYTES].into());
-    assert_eq!(gossip::entries(&shown(&many)), None);
-    for wrong in [&[][..], &[0], &[3, 1], &[2], &[2, 1], &[1]] {
+    assert_eq!(gossip::encode(&shown(&many)), None);
+    for wrong in [&[][..], &[0], &[2], &[2, 1], &[1]] {
         assert!(gossip::decode(&wrong.to_vec().into(), SPACE).is_err(), "{wrong:?}");
     }
 }
@@ -356,10 +350,9 @@ fn neither_the_corpus_nor_changes_of_it_break_the_decoders() {
 }
 
 fn gossiped() -> Vec<(&'static str, Bytes)> {
-    let hint = gossip::hint(&[gossip::tag(&SPACE)]);
     let all = signed(3, &Bytes::from_static(b"value"));
-    let entries = gossip::entries(&shown(&all)).unwrap();
-    vec![("golden-hint", hint), ("golden-entries", entries)]
+    let entries = gossip::encode(&shown(&all)).unwrap();
+    vec![("golden-entries", entries)]
 }
 
 fn framed() -> Vec<(&'static str, Bytes)> {

@@ -6,7 +6,7 @@ use peerage_wire::kv::{
     grant::{
         Grant, GrantId, Grantee, RecordError, Revocation, Rights, Signed, Statement, space_key,
     },
-    ticket::SpaceTicket,
+    ticket::{Holder, SpaceTicket},
 };
 
 use super::*;
@@ -359,7 +359,8 @@ fn who_has_a_ticket_can_join_and_everybody_believes_it() {
     let id = it.give(1, it.owner, Terms { to: invite, ..limited }).unwrap();
     let grants = it.grants.chain_of(&id).unwrap();
     let (space, name) = (it.grants.space, "notes".into());
-    let ticket = SpaceTicket { space, name, invite: secret, grants, peers: vec![] };
+    let holder = Holder::Anyone(secret.clone());
+    let ticket = SpaceTicket { space, name, holder, grants, peers: vec![] };
     let ticket = SpaceTicket::decode(&ticket.encode().unwrap()).unwrap();
 
     let mut there = Grants::new(ticket.space);
@@ -367,7 +368,7 @@ fn who_has_a_ticket_can_join_and_everybody_believes_it() {
         assert_eq!(there.insert(grant.bytes().clone()), Ok(Inserted::New));
     }
     let (parent, terms) = there.to_pass_on(invite, node(6).into(), NOW).remove(0);
-    let mine = there.issue(&ticket.invite, Some(parent), terms, NOW, [3; 8]).unwrap();
+    let mine = there.issue(&secret, Some(parent), terms, NOW, [3; 8]).unwrap();
     there.insert(mine.bytes().clone()).unwrap();
     assert!(there.may_write(&node(6), "a/1", at(9)) && !there.may_write(&node(6), "a/1", at(10)));
     for record in there.chain_for(&node(6), NOW).unwrap() {
