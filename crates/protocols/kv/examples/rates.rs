@@ -20,6 +20,8 @@ type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 const BATCH: usize = 10_000;
 const SYNCED: usize = 100_000;
+/// Entries that are verified and stored at a time.
+const RECEIVED: usize = 8_000;
 
 #[tokio::main]
 async fn main() -> Outcome {
@@ -222,7 +224,7 @@ async fn receive(
     let mut parts = Vec::new();
     let mut rest = entries;
     while !rest.is_empty() {
-        let next = rest.split_off(rest.len().min(2_000));
+        let next = rest.split_off(rest.len().min(RECEIVED));
         parts.push(std::mem::replace(&mut rest, next));
     }
     let begun = Instant::now();

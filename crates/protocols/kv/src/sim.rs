@@ -12,7 +12,7 @@ mod world;
 use rand::RngExt as _;
 
 use oracle::Oracle;
-use world::{Fault, World};
+use world::World;
 
 const REPLICAS: usize = 50;
 const STEPS: usize = 120;
@@ -57,7 +57,7 @@ async fn step(world: &mut World) {
     world.now.0 += pause;
     match world.random.random_range(0..20) {
         0..9 => world.write_somewhere().await,
-        9..14 => world.meet_some(Fault::Some).await,
+        9..14 => world.meet_some().await,
         14..16 => world.part(),
         16 => world.heal(),
         17..19 => world.endanger(),

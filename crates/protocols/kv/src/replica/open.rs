@@ -43,11 +43,11 @@ impl Replica {
         now: UnixMillis,
     ) -> Result<Self, StoreError> {
         let default = default_space(network);
-        let mut found = kv.read(|snapshot| load(snapshot)).await?;
+        let mut found = kv.read(load).await?;
         if !found.spaces.values().any(|space| space.id == default) {
             let row = new_row(default, SpaceKind::Default, "default".into());
             let no = kv.write(64, move |txn| add(txn, &row)).await?;
-            found = kv.read(|snapshot| load(snapshot)).await?;
+            found = kv.read(load).await?;
             debug_assert!(found.spaces.contains_key(&no));
         }
         let mut spaces = BTreeMap::new();

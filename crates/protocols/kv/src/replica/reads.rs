@@ -23,6 +23,13 @@ struct Ask {
     answer: oneshot::Sender<Answer>,
 }
 
+impl Ask {
+    fn reply(self, answer: Answer) {
+        // Whoever asked may be gone.
+        let _ = self.answer.send(answer);
+    }
+}
+
 #[derive(Default)]
 struct Queue {
     asks: Vec<Ask>,
@@ -84,14 +91,13 @@ impl Reads {
             }
             let tables = [KvTable::Entries, KvTable::Values];
             let read = self.kv.read_some_blocking(&tables, |snapshot| {
-                for Ask { place, key, now, answer } in asks.drain(..) {
-                    // Whoever asked may be gone.
-                    let _ = answer.send(find(snapshot, place, &key, now));
-                }
-                Ok(())
+                let read = |ask: &Ask| find(snapshot, ask.place, &ask.key, ask.now);
+                Ok(asks.iter().map(read).collect::<Vec<_>>())
             });
-            if let Err(error) = read {
-                asks.drain(..).for_each(|ask| drop(ask.answer.send(Err(error.clone()))));
+            match read {
+                // All at once, so that those who are woken ask again together.
+                Ok(found) => asks.drain(..).zip(found).for_each(|(ask, found)| ask.reply(found)),
+                Err(error) => asks.drain(..).for_each(|ask| ask.reply(Err(error.clone()))),
             }
         }
     }

@@ -38,7 +38,7 @@ impl Replica {
     /// Some may be marked.
     pub async fn expire(&self, now: UnixMillis) -> Result<Option<UnixMillis>, KvError> {
         loop {
-            let next = self.inner.kv.read(|snapshot| next_due(snapshot)).await.map_err(stored)?;
+            let next = self.inner.kv.read(next_due).await.map_err(stored)?;
             if next.is_none_or(|next| next > now) {
                 return Ok(next);
             }

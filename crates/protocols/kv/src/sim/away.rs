@@ -6,10 +6,7 @@ use peerage_api::kv::Write;
 use peerage_types::KvKey;
 use rand::RngExt as _;
 
-use super::{
-    for_each_seed,
-    world::{Fault, World},
-};
+use super::{for_each_seed, world::World};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const REPLICAS: usize = 8;
@@ -58,7 +55,7 @@ fn what_was_deleted_while_a_replica_was_away_for_long_stays_deleted() {
         world.apply(there, vec![put("k50".into(), 7), put("k7".into(), 7)]).await;
         world.apply(there + 1, vec![delete("k51".into())]).await;
         for _ in 0..10 {
-            world.meet_some(Fault::Some).await;
+            world.meet_some().await;
         }
         world.settle().await;
         world.assert_equal().await;

@@ -7,8 +7,11 @@ fn delete(name: &str) -> Write {
     Write::Delete { key: key(name), expect: None }
 }
 
+/// Number, what happened to which key, its value and the one before.
+type Told = (u64, Op, String, Option<Value>, Option<Value>);
+
 /// What is told until now, without waiting for more.
-async fn told(changes: &mut Changes) -> Vec<(u64, Op, String, Option<Value>, Option<Value>)> {
+fn told(changes: &mut Changes) -> Vec<Told> {
     let mut all = Vec::new();
     while let Some(page) = changes.next().now_or_never() {
         let events = page.unwrap().into_iter();
@@ -49,17 +52,17 @@ async fn changes_are_replayed_and_followed_without_gap_or_repetition() {
         (1, Op::Put, "a/1".to_owned(), one(1), None),
         (3, Op::Put, "a/1".to_owned(), one(2), one(1)),
     ];
-    assert_eq!(told(&mut changes).await, expected);
-    assert_eq!(told(&mut fresh).await, []);
+    assert_eq!(told(&mut changes), expected);
+    assert_eq!(told(&mut fresh), []);
     replica.write(vec![put("b", 2)], START).await.unwrap();
-    assert_eq!(told(&mut changes).await, []);
+    assert_eq!(told(&mut changes), []);
     replica.write(vec![delete("a/1")], START).await.unwrap();
     let last = (5, Op::Delete, "a/1".to_owned(), None, one(2));
-    assert_eq!(told(&mut changes).await, std::slice::from_ref(&last));
-    assert_eq!(told(&mut fresh).await, std::slice::from_ref(&last));
+    assert_eq!(told(&mut changes), std::slice::from_ref(&last));
+    assert_eq!(told(&mut fresh), std::slice::from_ref(&last));
     let reopened = on(&store, 1, Limits::default()).await;
     let mut changes = reopened.changes(Space::Default, "a/".into(), Some(1)).unwrap();
-    assert_eq!(told(&mut changes).await, [expected[1].clone(), last]);
+    assert_eq!(told(&mut changes), [expected[1].clone(), last]);
     let ahead = reopened.changes(Space::Default, String::new(), Some(6)).unwrap_err();
     assert_eq!(ahead, KvError::Ahead { from: 6, seq: 5 });
 }
@@ -72,7 +75,7 @@ async fn every_version_that_is_kept_is_told_and_no_other() {
         replica.write(vec![put(&name, n)], START).await.unwrap();
     }
     let mut changes = replica.changes(Space::Default, String::new(), Some(0)).unwrap();
-    let events = told(&mut changes).await;
+    let events = told(&mut changes);
     assert_eq!(events.len(), 7 * (HISTORY + 1));
     for (at, (seq, ..)) in events.iter().enumerate() {
         assert_eq!(*seq, (300 - events.len() + at + 1) as u64);
@@ -88,7 +91,7 @@ async fn many_changes_come_in_pages_and_all_of_them() {
     let first = changes.next().await.unwrap();
     assert!(first.len() < 990);
     let seqs = first.iter().map(|event| event.seq);
-    let rest = told(&mut changes).await;
+    let rest = told(&mut changes);
     let seqs: Vec<_> = seqs.chain(rest.iter().map(|event| event.0)).collect();
     assert_eq!(seqs, (11..=1000).collect::<Vec<_>>());
 }
