@@ -157,12 +157,7 @@ async fn node(users: UsersSettings) -> peerage_net::Running {
 }
 
 async fn register(node: &Node, name: &str) -> Token {
-    let register = Register {
-        name: service(name),
-        version: None,
-        description: None,
-        token: None,
-    };
+    let register = Register { name: service(name), version: None, description: None, token: None };
     node.services().register(register).await.unwrap().token
 }
 
