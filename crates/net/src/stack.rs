@@ -63,6 +63,7 @@ pub(crate) fn protocol_version(network: &Network) -> String {
 }
 
 impl Stack {
+    #[expect(clippy::too_many_arguments, reason = "called once, with what `start` has made")]
     pub(crate) fn new(
         keys: &Keypair,
         settings: &Settings,
