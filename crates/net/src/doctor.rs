@@ -149,8 +149,7 @@ fn storage(none: bool, store: &StoreStats, kept_aside: Option<&Path>) -> Check {
                     "began empty: a damaged one, with users and all else, is kept as {}",
                     kept.display()
                 );
-                let remedy =
-                    "restore a backup, or import your users; then delete the kept file";
+                let remedy = "restore a backup, or import your users; then delete the kept file";
                 check("store", Verdict::Warn, detail, remedy)
             }
         },

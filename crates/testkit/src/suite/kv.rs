@@ -5,7 +5,8 @@ use std::time::Duration;
 use peerage_api::{
     Failure, Feeding, Node, Stream,
     kv::{
-        self, Event, GrantRequest, Kv, KvError, MAX_INLINE_BYTES, Op, Rights, SpaceKind, Value, Write,
+        self, Event, GrantRequest, Kv, KvError, MAX_INLINE_BYTES, Op, Rights, SpaceKind, Value,
+        Write,
     },
     types::{Author, Expected, KvKey, Space},
     users::Page,
@@ -119,8 +120,11 @@ async fn conditions(kv: &Kv) {
     kv.create(name(), 5).await.unwrap();
     kv.purge(name()).await.unwrap();
     let left = kv.history(name()).await;
-    assert!(left.as_ref().is_ok_and(|left| left.iter().all(|version| version.value.is_none()))
-        || matches!(left, Err(KvError::NotFound { .. })), "{left:?}");
+    assert!(
+        left.as_ref().is_ok_and(|left| left.iter().all(|version| version.value.is_none()))
+            || matches!(left, Err(KvError::NotFound { .. })),
+        "{left:?}"
+    );
     assert!(kv.batch(Vec::new()).await.is_err());
 }
 
@@ -139,7 +143,8 @@ async fn lists(kv: &Kv) {
         }
     }
     assert_eq!(found, (0..25).map(Value::from).collect::<Vec<_>>());
-    let some = kv.range(Some(key("lists/03")), Some(key("lists/06")), Page::default()).await.unwrap();
+    let some =
+        kv.range(Some(key("lists/03")), Some(key("lists/06")), Page::default()).await.unwrap();
     let keys: Vec<_> = some.items.iter().map(|entry| entry.key.as_str()).collect();
     assert_eq!(keys, ["lists/03", "lists/04", "lists/05"]);
     assert!(kv.list("lists/x", Page::default()).await.unwrap().items.is_empty());
@@ -164,7 +169,10 @@ async fn watching(here: &Kv, there: &Kv) {
     let mut told = Vec::new();
     for number in 1..=3 {
         let event = next("what was before", &mut replay).await;
-        assert_eq!((event.op, event.value, event.remote), (Op::Put, Some(Value::from(number)), false));
+        assert_eq!(
+            (event.op, event.value, event.remote),
+            (Op::Put, Some(Value::from(number)), false)
+        );
         told.push(event.seq);
     }
     assert!(told.is_sorted_by(|a, b| a < b), "{told:?}");
