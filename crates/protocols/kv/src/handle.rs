@@ -13,7 +13,7 @@ use futures::task::AtomicWaker;
 use libp2p_core::Multiaddr;
 use peerage_api::{
     Ask, Method, Open,
-    kv::{Apply, Command, KvError, Sync, Watch},
+    kv::{Apply, Command, Get, KvError, Sync, Watch},
     users::{Auth, AuthError},
 };
 use peerage_types::{PeerId, SpaceId, UnixMillis};
@@ -96,9 +96,7 @@ impl Kv {
             Command::Apply(ask) => {
                 self.answer(ask, |kv, it| async move { kv.apply(it, users).await })
             }
-            Command::Get(ask) => self.answer(ask, |kv, it| async move {
-                kv.0.replica.get(it.space, it.key, UnixMillis::now()).await
-            }),
+            Command::Get(ask) => self.get(ask),
             Command::List(ask) => {
                 self.answer(
                     ask,
@@ -135,6 +133,16 @@ impl Kv {
                 self.answer(ask, |kv, it| async move { kv.leave(it.space).await });
             }
             Command::Watch(open) => self.watch(open),
+        }
+    }
+
+    fn get(&self, ask: Ask<Get>) {
+        let now = UnixMillis::now();
+        match self.0.replica.recall(ask.request.space, &ask.request.key, now) {
+            Some(entry) => ask.reply(Ok(entry)),
+            None => self.answer(ask, move |kv, it| async move {
+                kv.0.replica.get(it.space, it.key, now).await
+            }),
         }
     }
 

@@ -137,7 +137,7 @@ fn check_size(writes: &[Write], limits: &Limits) -> Result<usize, KvError> {
     Ok(bytes)
 }
 
-fn size(value: &Value) -> usize {
+pub(super) fn size(value: &Value) -> usize {
     match value {
         Value::String(text) => text.len(),
         Value::Int(_) | Value::Float(_) => 8,

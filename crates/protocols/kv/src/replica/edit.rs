@@ -318,6 +318,8 @@ impl<'a, 't> Edit<'a, 't> {
     pub(super) fn erase(&mut self, row: &Row) -> Result<(), StoreError> {
         let key = row.entry().key.as_str();
         let hash = key_hash(key);
+        // A change that the feed does not tell of, but readers must notice.
+        self.next_seq();
         self.count_out(row)?;
         self.unindex(row, &hash)?;
         self.forget(row)?;

@@ -6,7 +6,7 @@ use peerage_api::kv::{KvError, SpaceKind};
 use peerage_types::Space;
 use tokio::sync::{Semaphore, watch};
 
-use super::{Joined, edit::Place};
+use super::{Joined, edit::Place, reads::Recent};
 use crate::{bounds::MAX_WATCHERS, grants::Grants, rows::Counters};
 
 #[derive(Debug)]
@@ -23,6 +23,7 @@ pub(crate) struct SpaceState {
     /// As of the last write that was committed.
     pub(crate) counters: watch::Sender<Counters>,
     pub(crate) watchers: Arc<Semaphore>,
+    recent: Mutex<Recent>,
 }
 
 impl SpaceState {
@@ -42,6 +43,7 @@ impl SpaceState {
             gate: tokio::sync::Mutex::new(()),
             counters: watch::Sender::new(counters),
             watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
+            recent: Mutex::default(),
         }
     }
 
@@ -58,6 +60,10 @@ impl SpaceState {
 
     pub(crate) fn name(&self) -> MutexGuard<'_, String> {
         self.name.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Nothing for the default space.

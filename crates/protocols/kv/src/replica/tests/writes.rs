@@ -192,3 +192,27 @@ async fn a_crash_at_any_write_leaves_all_of_a_batch_or_nothing() {
         }
     }
 }
+
+#[tokio::test]
+async fn what_is_read_again_is_never_older_than_what_was_written() {
+    let (replica, ..) = replica(1).await;
+    let view = |replica: &Replica| replica.recall(Space::Default, &key("a"), START);
+    for number in 0..20 {
+        replica.write(vec![put("a", number), put("b", number)], START).await.unwrap();
+        assert_eq!(view(&replica), None, "a change makes what was read before worthless");
+        assert_eq!(replica.read("a", START).await, Some(Value::Int(number)));
+        assert_eq!(view(&replica).map(|entry| entry.value), Some(Value::Int(number)));
+        assert_eq!(replica.read("a", START).await, Some(Value::Int(number)));
+    }
+    let expiring = put("a", 1).expiring(Duration::from_secs(1));
+    replica.write(vec![expiring], START).await.unwrap();
+    assert_eq!(replica.read("a", START).await, Some(Value::Int(1)));
+    assert_eq!(replica.read("a", START.plus(Duration::from_secs(1))).await, None);
+    replica.write(vec![put("a", 2)], START).await.unwrap();
+    assert_eq!(replica.read("a", START).await, Some(Value::Int(2)));
+    let item = replica.outgoing().await.into_iter().find(|it| it.claimed.entry.key == key("a"));
+    let entry = item.unwrap().claimed.entry;
+    let dead = vec![(key_hash("a"), entry.fingerprint())];
+    assert_eq!(replica.bury(&replica.default_space(), dead).await, Ok(1));
+    assert_eq!(replica.read("a", START).await, None, "it was buried");
+}
