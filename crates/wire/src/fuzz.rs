@@ -5,7 +5,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use peerage_types::SpaceId;
+use peerage_types::{Network, SpaceId};
 
 use crate::{
     exchange::{self, Frame},
@@ -14,7 +14,7 @@ use crate::{
         Bundle, Presence, Profile, Record, Signed, Succession,
         frames::{self, LENGTH_BYTES},
     },
-    kv,
+    introductions, kv,
     kv::{
         grant::{Grant, GrantRecord, Revocation, Statement},
         ticket,
@@ -219,4 +219,28 @@ pub fn kv_gossip(bytes: &[u8]) {
         Err(_) => return,
     };
     assert_eq!(again, Some(bytes), "it encodes differently");
+}
+
+/// Neither [`introductions::Frame::decode`] nor [`introductions::Signed::decode`] panics or accepts
+/// bytes that encode differently.
+///
+/// # Panics
+/// When it does.
+pub fn introductions(bytes: &[u8]) {
+    let network = Network::default();
+    if let Ok(record) = introductions::Signed::decode(bytes, &network) {
+        assert_eq!(record.bytes(), bytes, "{record:?} encodes differently");
+    }
+    let body = Bytes::copy_from_slice(bytes);
+    let Ok(frame) = introductions::Frame::decode(&body) else { return };
+    let again = frame.encode();
+    assert_eq!(again[introductions::LENGTH_BYTES..], *bytes, "{frame:?} encodes differently");
+    let records = match frame {
+        introductions::Frame::Ask { own, .. } => own,
+        introductions::Frame::Answer(records) => records,
+    };
+    for record in records {
+        // Verified or refused, but read.
+        drop(introductions::Signed::decode(&record, &network));
+    }
 }

@@ -7,6 +7,7 @@ mod files_frames;
 mod files_manifest;
 mod identity;
 mod identity_frames;
+mod introductions;
 mod kv_frames;
 mod kv_grant;
 mod kv_ticket;
