@@ -12,3 +12,4 @@ pub mod identity;
 pub mod introductions;
 pub mod kv;
 pub mod link;
+pub mod mainline;

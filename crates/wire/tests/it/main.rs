@@ -12,5 +12,6 @@ mod kv_frames;
 mod kv_grant;
 mod kv_ticket;
 mod link;
+mod mainline;
 #[path = "../../fuzz/replay.rs"]
 mod replay;
