@@ -35,6 +35,14 @@ fn capacity(node: &PeerId, others: &[PeerId]) -> usize {
     buckets.into_iter().map(|count: usize| count.min(K)).sum()
 }
 
+/// CPU time of this process in ms: says whether the nodes waited or the machine was busy.
+fn cpu_ms() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
+    // User and system time, in ticks of 10 ms.
+    fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap() * 10).sum()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_nodes_with_one_bootstrap_fill_their_routing_tables() {
     let first = bootstrap().await;
@@ -57,7 +65,10 @@ async fn fifty_nodes_with_one_bootstrap_fill_their_routing_tables() {
         }
     };
     within("that the routing tables are full", filled).await;
-    println!("{CROWD} nodes: started after {started:?}, tables full after {:?}", begin.elapsed());
+    let (full, cpu) = (begin.elapsed(), cpu_ms());
+    println!(
+        "{CROWD} nodes: started after {started:?}, tables full after {full:?}; {cpu} ms of CPU"
+    );
     for node in nodes {
         within("the stop", node.stop()).await;
     }
