@@ -15,6 +15,7 @@ use peerage_store::BookSnapshot;
 use super::{accepted, address, dialled, id, ms, peer, public, secs, sorted, start};
 use crate::{
     Config, Event, Keep,
+    address::Reach,
     peers::{Now, Peers},
     pool::Told,
 };
