@@ -38,8 +38,20 @@ struct Bed {
 impl Bed {
     async fn new() -> Result<Option<Self>> {
         let Some(js) = Dht::spawn(Kind::Js, NODES, &[]).await? else { return Ok(None) };
+        Self::around(js).await.map(Some)
+    }
+
+    async fn around(js: Dht) -> Result<Self> {
         let (ours, port) = bridge(&js.nodes()[..2]).await?;
-        Ok(Some(Self { js, ours, port }))
+        Ok(Self { js, ours, port })
+    }
+
+    /// A network of theirs in which ours is not yet. Before libtorrent stores it waits 15 s for each
+    /// node near the key that does not answer, and bittorrent-dht hands out clients as nodes.
+    async fn theirs() -> Result<Option<(Dht, Dht)>> {
+        let Some(js) = Dht::spawn(Kind::Js, NODES, &[]).await? else { return Ok(None) };
+        let lt = Dht::spawn(Kind::Py, 1, js.nodes()).await?;
+        Ok(lt.map(|lt| (js, lt)))
     }
 
     fn peer(&self) -> PeerId {
@@ -199,11 +211,11 @@ async fn we_find_and_prove_what_bittorrent_dht_announces() -> Result<()> {
 
 #[tokio::test]
 async fn we_find_and_prove_what_libtorrent_announces() -> Result<()> {
-    let Some(mut bed) = Bed::new().await? else { return Ok(()) };
-    let Some(mut lt) = Dht::spawn(Kind::Py, 1, bed.js.nodes()).await? else { return Ok(()) };
+    let Some((js, mut lt)) = Bed::theirs().await? else { return Ok(()) };
     let here = Rendezvous::namespace(namespace("announced")?);
     let (peer, port) = listener().await?;
     lt.announce(&here.infohash().to_string(), port).await?;
+    let mut bed = Bed::around(js).await?;
     let find = bed.ours.behaviour_mut().find(here)?;
     let by = bed.until(|event| match event {
         Event::Found { find, peer, how, .. } => Some((*find, *peer, *how)),
@@ -327,16 +339,16 @@ async fn we_resolve_packets_that_others_put_and_no_old_ones() -> Result<()> {
 
 #[tokio::test]
 async fn we_resolve_a_packet_that_libtorrent_renewed() -> Result<()> {
-    let Some(mut bed) = Bed::new().await? else { return Ok(()) };
-    let Some(mut lt) = Dht::spawn(Kind::Py, 1, bed.js.nodes()).await? else { return Ok(()) };
+    let Some((mut js, mut lt)) = Bed::theirs().await? else { return Ok(()) };
     let seed = [42; 32];
     let keypair = Keypair::ed25519_from_bytes(seed)?;
     let peer = keypair.public().to_peer_id();
     let key = key_of(&peer).context("an Ed25519 key")?;
-    bed.js.put(packet_of(&keypair, &[loopback(4001)], UnixMillis::now())?).await?;
+    js.put(packet_of(&keypair, &[loopback(4001)], UnixMillis::now())?).await?;
     let value = packet::encode(&key, &[loopback(4002)]).context("it fits")?;
     let [seed, key, value] = [&seed[..], &key, &value].map(|bytes| HEXLOWER.encode(bytes));
     ensure!(lt.put(json!({"seed": seed, "key": key, "value": value})).await? > 0);
+    let mut bed = Bed::around(js).await?;
     bed.ours.behaviour_mut().resolve(peer)?;
     let resolved = bed.until(|event| match event {
         Event::Resolved { addresses, .. } => Some(addresses.clone()),
