@@ -7,6 +7,7 @@
 //! Invariant: nothing outlives its handle. Dropping a [`Foreign`] or a [`Node`] kills its process,
 //! dropping a [`Lan`] removes its namespaces and what runs in them.
 
+mod dht;
 mod foreign;
 mod netns;
 mod node;
@@ -14,6 +15,7 @@ mod process;
 mod toolchain;
 mod waiting;
 
+pub use dht::{Dht, Item};
 pub use foreign::{Foreign, Identity, Kind, Message, Transport};
 pub use netns::{Host, Lan, Plan};
 pub use node::{CommandError, Home, Node, without_daemon};

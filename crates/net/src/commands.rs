@@ -74,7 +74,8 @@ impl Driver {
         let mdns = [&stack.mdns4, &stack.mdns6];
         let mut seen = mdns.iter().filter_map(|mdns| mdns.as_ref()).map(|mdns| mdns.members());
         let seen = seen.next().map(|first| seen.fold(first, usize::max));
-        let around = Around { kad: stack.kad.as_mut(), peers: &mut stack.peers, local };
+        let Stack { peers, introductions, .. } = stack;
+        let around = Around { kad: stack.kad.as_mut(), peers, introductions, local };
         self.discovery.on_command(around, command, seen);
     }
 

@@ -23,6 +23,7 @@ use crate::{
     lan::Lan,
     listen::{ListenError, Place},
     metrics::Recorded,
+    routes::{self, Routes},
     settings::{Profile, Settings},
     spread::Spread,
     stack::{LeanStack, StackEvent},
@@ -59,6 +60,8 @@ pub(crate) struct Driver {
     pub(crate) discovery: Discovery,
     pub(crate) lan: Lan,
     pub(crate) kad_mode: Option<Mode>,
+    /// As they were saved last.
+    routes: Routes,
     pub(crate) events: Vec<Sink<node::Event>>,
     pub(crate) started: Instant,
     pub(crate) stopping: bool,
@@ -99,9 +102,10 @@ impl Driver {
             spread,
             entries,
             vetting: Vetting::default(),
-            discovery: Discovery::new(protocol),
+            discovery: Discovery::new(protocol, settings.local_only),
             lan: Lan::new(forced),
             kad_mode: None,
+            routes: Routes::new(),
             events: Vec::new(),
             started: now,
             stopping: false,
@@ -121,6 +125,7 @@ impl Driver {
         &mut self,
         places: Vec<Place>,
     ) -> Result<Vec<Multiaddr>, ListenError> {
+        self.restore_routes().await;
         let mut waiting = HashSet::new();
         for Place { address, optional } in places {
             match self.swarm.listen_on(address.clone()) {
@@ -210,6 +215,27 @@ impl Driver {
         self.accounts.on_time();
         if let Some(kad) = self.swarm.behaviour_mut().kad.as_mut() {
             kad.store_mut().expire(now);
+        }
+        self.save_routes();
+    }
+
+    async fn restore_routes(&mut self) {
+        let (local, saved) =
+            (self.local(), routes::load(&self.store, &self.settings.network).await);
+        if let Some(kad) = self.swarm.behaviour_mut().kad.as_mut() {
+            routes::restore(kad, local, &saved);
+            self.routes = saved;
+        }
+    }
+
+    /// Saves the routing table, unless it is empty or as it was: who was found before is worth more
+    /// than nobody.
+    pub(crate) fn save_routes(&mut self) {
+        let Some(kad) = self.swarm.behaviour_mut().kad.as_mut() else { return };
+        let routes = routes::of(kad);
+        if !routes.is_empty() && routes != self.routes {
+            routes::save(&self.store, &self.settings.network, &routes);
+            self.routes = routes;
         }
     }
 

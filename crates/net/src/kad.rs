@@ -1,7 +1,7 @@
 //! The facet `discovery` over Kademlia: announcing, finding, resolving, and what each query is for.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     num::NonZeroUsize,
     time::{Duration, Instant},
 };
@@ -17,32 +17,38 @@ use libp2p::{
     multihash::Multihash,
 };
 use peerage_api::{
-    Ask, Open, Sink,
+    Ask, Open,
     discovery::{
         Announce, Announced, Command, DiscoveryError, Find, Found, GetStatus, MAX_NAMESPACES,
         Resolve, Status, Withdraw,
     },
     peers::Source,
 };
+use peerage_introductions as introductions;
 use peerage_peers as peers;
-use peerage_types::{ContentHash, Namespace, Network, UserId};
+use peerage_types::{ContentHash, Namespace, Network, Reach, UserId};
 use peerage_wire::identity::KAD_PREFIX;
 use sha1::{Digest as _, Sha1};
 
-use crate::records::{Limits, Records};
+use crate::{
+    lan,
+    records::{Limits, Records},
+    search::Searches,
+};
 
 /// Peers per bucket and replicas per record, as in BitTorrent's DHT.
 const K: NonZeroUsize = NonZeroUsize::new(8).unwrap();
 /// Queries in parallel within one lookup.
 const ALPHA: NonZeroUsize = NonZeroUsize::new(3).unwrap();
-/// Provider records are put out anew this often, well before they expire after 30 minutes.
-const PUBLISH_INTERVAL: Duration = Duration::from_secs(12 * 60);
+/// Provider records are put out anew this often, twice before they expire after 30 minutes; each node
+/// at an interval of its own, so that those who start together do not publish together for ever.
+const PUBLISH_SECONDS: std::ops::RangeInclusive<u64> = 10 * 60..=15 * 60;
 /// A lookup may take this long.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Lookups at once: each keeps up to 20 peers per path, a few KiB.
 const MAX_QUERIES: usize = 256;
-/// Nodes one `find` reports.
-const MAX_FOUND: usize = 512;
+/// Addresses of one peer that are kept and passed on: v4 and v6, TCP and QUIC, and two more.
+pub(crate) const MAX_KAD_ADDRESSES: usize = 6;
 
 /// The behaviour with its store.
 pub(crate) type Behaviour = kad::Behaviour<Records>;
@@ -50,14 +56,12 @@ pub(crate) type Behaviour = kad::Behaviour<Records>;
 /// What a lookup is for.
 enum Purpose {
     Announce(Ask<Announce>),
-    Find {
-        sink: Sink<Found>,
-        seen: HashSet<PeerId>,
-    },
-    /// Addresses of a peer that a `find` came across.
+    /// A search by its number.
+    Find(u64),
+    /// Addresses of a peer that a search came across.
     Locate {
         peer: PeerId,
-        sink: Sink<Found>,
+        search: u64,
     },
     Resolve(Ask<Resolve>),
     /// Addresses that `protocols/peers` asked for.
@@ -83,9 +87,12 @@ pub(crate) enum Learned {
 /// State of the facet.
 #[derive(Default)]
 pub(crate) struct Discovery {
+    /// Believe local addresses of everybody.
+    local_only: bool,
     protocol: Option<StreamProtocol>,
     queries: HashMap<QueryId, Purpose>,
     announced: BTreeMap<Namespace, RecordKey>,
+    searches: Searches,
     /// Content whose announcement reached nobody.
     unannounced: bool,
 }
@@ -94,6 +101,7 @@ pub(crate) struct Discovery {
 pub(crate) struct Around<'a> {
     pub(crate) kad: Option<&'a mut Behaviour>,
     pub(crate) peers: &'a mut peers::Behaviour,
+    pub(crate) introductions: &'a mut introductions::Behaviour,
     pub(crate) local: PeerId,
 }
 
@@ -106,6 +114,7 @@ pub(crate) fn protocol(network: &Network) -> StreamProtocol {
 /// Makes the behaviour.
 pub(crate) fn behaviour(local: PeerId, network: &Network) -> Behaviour {
     let limits = Limits::default();
+    let publish_interval = Duration::from_secs(rand::random_range(PUBLISH_SECONDS));
     let mut config = kad::Config::new(protocol(network));
     config
         .set_query_timeout(QUERY_TIMEOUT)
@@ -113,7 +122,7 @@ pub(crate) fn behaviour(local: PeerId, network: &Network) -> Behaviour {
         .set_kbucket_size(K)
         .set_parallelism(ALPHA)
         .set_provider_record_ttl(Some(limits.provider_ttl))
-        .set_provider_publication_interval(Some(PUBLISH_INTERVAL))
+        .set_provider_publication_interval(Some(publish_interval))
         .set_record_filtering(StoreInserts::FilterBoth)
         .set_kbucket_inserts(BucketInserts::OnConnected);
     Behaviour::with_config(local, Records::new(local, limits), config)
@@ -136,8 +145,8 @@ fn content_key(hash: ContentHash) -> RecordKey {
 }
 
 impl Discovery {
-    pub(crate) fn new(protocol: Option<StreamProtocol>) -> Self {
-        Self { protocol, ..Self::default() }
+    pub(crate) fn new(protocol: Option<StreamProtocol>, local_only: bool) -> Self {
+        Self { protocol, local_only, ..Self::default() }
     }
 
     /// The protocol id of the DHT, if it is on.
@@ -173,16 +182,23 @@ impl Discovery {
 
     fn announce(&mut self, around: Around<'_>, ask: Ask<Announce>) {
         let namespace = ask.request.namespace.clone();
-        let kad = match self.ready(around.kad) {
-            Ok(kad) => kad,
-            Err(error) => return ask.reply(Err(error)),
-        };
         if self.announced.len() >= MAX_NAMESPACES && !self.announced.contains_key(&namespace) {
             return ask.reply(Err(DiscoveryError::TooManyNamespaces { max: MAX_NAMESPACES }));
         }
         let key = key(&namespace);
-        match kad.start_providing(key.clone()) {
+        let query = match self.ready(around.kad) {
+            Ok(kad) => kad.start_providing(key.clone()),
+            // Without the DHT the word still spreads from peer to peer.
+            Err(DiscoveryError::Off) if around.introductions.peers() > 0 => {
+                around.introductions.join(infohash(&namespace));
+                self.announced.insert(namespace, key);
+                return announced(ask, [Source::Pex]);
+            }
+            Err(error) => return ask.reply(Err(error)),
+        };
+        match query {
             Ok(query) => {
+                around.introductions.join(infohash(&namespace));
                 self.announced.insert(namespace, key);
                 self.queries.insert(query, Purpose::Announce(ask));
             }
@@ -196,23 +212,51 @@ impl Discovery {
     fn withdraw(&mut self, around: Around<'_>, ask: Ask<Withdraw>) {
         let namespace = ask.request.namespace.clone();
         match (self.announced.remove(&namespace), around.kad) {
-            (Some(key), Some(kad)) => {
-                kad.stop_providing(&key);
+            (Some(key), kad) => {
+                around.introductions.leave(infohash(&namespace));
+                if let Some(kad) = kad {
+                    kad.stop_providing(&key);
+                }
                 ask.reply(Ok(()));
             }
             _ => ask.reply(Err(DiscoveryError::NotAnnounced { namespace })),
         }
     }
 
+    /// Asks every source at once. Another source joins in here: [`Searches::asked`], then a question
+    /// whose answers go to [`Discovery::on_found`] and end with [`Discovery::on_searched`].
     fn find(&mut self, around: Around<'_>, open: Open<Find>) {
-        let kad = match self.ready(around.kad) {
-            Ok(kad) => kad,
-            Err(error) => return open.refuse(error),
+        if !self.searches.has_room() {
+            return open.refuse(DiscoveryError::Busy);
+        }
+        let namespace = open.request.namespace.clone();
+        let kad = self.ready(around.kad);
+        let has_peers = around.introductions.peers() > 0;
+        let kad = match kad {
+            Err(error) if !has_peers => return open.refuse(error),
+            kad => kad.ok(),
         };
-        let query = kad.get_providers(key(&open.request.namespace));
-        let (_, sink) = open.accept();
-        let seen = HashSet::from([around.local]);
-        self.queries.insert(query, Purpose::Find { sink, seen });
+        let search = self.searches.begin(around.local, open.accept().1);
+        if let Some(kad) = kad {
+            self.searches.asked(search);
+            self.queries.insert(kad.get_providers(key(&namespace)), Purpose::Find(search));
+        }
+        if has_peers {
+            self.searches.asked(search);
+            around.introductions.find(search, infohash(&namespace));
+        }
+    }
+
+    /// A source has found a peer for a search.
+    pub(crate) fn on_found(&mut self, search: u64, found: Found) {
+        if self.searches.is_new(search, found.peer_id) {
+            self.searches.report(search, found);
+        }
+    }
+
+    /// A source has nothing more to tell for a search.
+    pub(crate) fn on_searched(&mut self, search: u64) {
+        self.searches.answered(search);
     }
 
     fn resolve(&mut self, around: Around<'_>, ask: Ask<Resolve>) {
@@ -332,9 +376,16 @@ impl Discovery {
                     _ => self.on_progress(around, id, result, step.last, now),
                 }
             }
-            kad::Event::InboundRequest { request } => return store(around.kad, request),
+            kad::Event::InboundRequest { request } => return self.store(around, request),
             kad::Event::RoutingUpdated { peer, addresses, .. } => {
-                let addresses = addresses.iter().cloned().collect();
+                let addresses: Vec<_> = addresses.iter().cloned().collect();
+                if let Some(kad) = around.kad {
+                    // It keeps all that a peer ever tells.
+                    let surplus = addresses.len().saturating_sub(MAX_KAD_ADDRESSES);
+                    for address in &addresses[..surplus] {
+                        kad.remove_address(&peer, address);
+                    }
+                }
                 around.peers.on_discovered(peer, addresses, Source::Kad, now);
             }
             other => tracing::trace!(?other, "kademlia"),
@@ -394,17 +445,22 @@ impl Discovery {
         let Some(purpose) = self.queries.remove(&id) else { return };
         match (purpose, result) {
             (Purpose::Announce(ask), QueryResult::StartProviding(done)) => {
-                announced(ask, done.is_ok())
+                let kad = done.is_ok().then_some(Source::Kad);
+                let pex = (around.introductions.peers() > 0).then_some(Source::Pex);
+                announced(ask, kad.into_iter().chain(pex));
             }
-            (Purpose::Find { sink, seen }, QueryResult::GetProviders(found)) => {
-                let more = self.on_providers(around, sink, seen, found.ok());
-                if let (Some(find), false) = (more, last) {
-                    self.queries.insert(id, find);
+            (Purpose::Find(search), QueryResult::GetProviders(found)) => {
+                self.on_providers(around, search, found.ok());
+                match last {
+                    true => self.searches.answered(search),
+                    false => _ = self.queries.insert(id, Purpose::Find(search)),
                 }
             }
-            (Purpose::Locate { peer, sink }, QueryResult::GetClosestPeers(closest)) => {
+            (Purpose::Locate { peer, search }, QueryResult::GetClosestPeers(closest)) => {
                 let addresses = addresses_in(closest, &peer);
-                sink.offer(Found { peer_id: peer, addresses, source: Source::Kad });
+                self.searches
+                    .report(search, Found { peer_id: peer, addresses, source: Source::Kad });
+                self.searches.answered(search);
             }
             (Purpose::Resolve(ask), QueryResult::GetClosestPeers(closest)) => {
                 resolved(around.peers, ask, closest);
@@ -420,33 +476,64 @@ impl Discovery {
         }
     }
 
-    /// Reports new providers; returns the search unless its reader has gone or it is full.
-    fn on_providers(
-        &mut self,
-        around: Around<'_>,
-        sink: Sink<Found>,
-        mut seen: HashSet<PeerId>,
-        found: Option<GetProvidersOk>,
-    ) -> Option<Purpose> {
-        let Some(GetProvidersOk::FoundProviders { providers, .. }) = found else {
-            return Some(Purpose::Find { sink, seen });
-        };
+    /// Reports new providers, or looks for their addresses first.
+    fn on_providers(&mut self, around: Around<'_>, search: u64, found: Option<GetProvidersOk>) {
+        let Some(GetProvidersOk::FoundProviders { providers, .. }) = found else { return };
         let Around { mut kad, peers, .. } = around;
         for peer in providers {
-            if seen.len() > MAX_FOUND || !seen.insert(peer) {
+            if !self.searches.is_new(search, peer) {
                 continue;
             }
             let addresses = peers.addresses_of(&peer);
             match (addresses.is_empty(), kad.as_deref_mut()) {
                 (true, Some(kad)) if self.queries.len() < MAX_QUERIES => {
-                    let sink = sink.clone();
-                    self.queries
-                        .insert(kad.get_closest_peers(peer), Purpose::Locate { peer, sink });
+                    self.searches.asked(search);
+                    let query = kad.get_closest_peers(peer);
+                    self.queries.insert(query, Purpose::Locate { peer, search });
                 }
-                _ => drop(sink.offer(Found { peer_id: peer, addresses, source: Source::Kad })),
+                _ => {
+                    let found = Found { peer_id: peer, addresses, source: Source::Kad };
+                    self.searches.report(search, found);
+                }
             }
         }
-        (!sink.is_closed()).then_some(Purpose::Find { sink, seen })
+    }
+
+    /// Whether an address of a peer is worth keeping: of a peer that is not on the local network only
+    /// those that can be reached from everywhere.
+    pub(crate) fn is_useful(
+        &self,
+        peers: &peers::Behaviour,
+        peer: &PeerId,
+    ) -> impl Fn(&Multiaddr) -> bool + use<> {
+        let near = self.local_only || peers.addresses_of(peer).iter().any(lan::is_local);
+        move |address| Reach::of(address).is_some_and(|reach| near || reach == Reach::Global)
+    }
+
+    /// Stores a record of somebody else, in that peer's own quota; gives back one of a user.
+    fn store(&self, around: Around<'_>, request: InboundRequest) -> Option<Learned> {
+        let kad = around.kad?;
+        let stored = match request {
+            InboundRequest::AddProvider { record: Some(mut record) } => {
+                // What others dial on our word must be dialable by them.
+                let is_useful = self.is_useful(around.peers, &record.provider);
+                record.addresses.retain(is_useful);
+                kad.store_mut().add_provider(record)
+            }
+            InboundRequest::PutRecord { source, record: Some(mut record), .. } => {
+                // Whoever sends it answers for it: a made-up publisher must not use another's quota.
+                record.publisher = Some(source);
+                if record.key.as_ref().starts_with(KAD_PREFIX) {
+                    return Some(Learned::Unverified(record));
+                }
+                kad.store_mut().put(record)
+            }
+            _ => Ok(()),
+        };
+        if let Err(refused) = stored {
+            tracing::debug!(%refused, "record of a peer is not stored");
+        }
+        None
     }
 }
 
@@ -454,36 +541,14 @@ fn routing_peers(kad: &mut Behaviour) -> usize {
     kad.kbuckets().map(|bucket| bucket.num_entries()).sum()
 }
 
-/// Stores a record of somebody else, in that peer's own quota; gives back one of a user.
-fn store(kad: Option<&mut Behaviour>, request: InboundRequest) -> Option<Learned> {
-    let kad = kad?;
-    let stored = match request {
-        InboundRequest::AddProvider { record: Some(record) } => {
-            kad.store_mut().add_provider(record)
-        }
-        InboundRequest::PutRecord { source, record: Some(mut record), .. } => {
-            // Whoever sends it answers for it: a made-up publisher must not use another's quota.
-            record.publisher = Some(source);
-            if record.key.as_ref().starts_with(KAD_PREFIX) {
-                return Some(Learned::Unverified(record));
-            }
-            kad.store_mut().put(record)
-        }
-        _ => Ok(()),
-    };
-    if let Err(refused) = stored {
-        tracing::debug!(%refused, "record of a peer is not stored");
-    }
-    None
-}
-
-fn announced(ask: Ask<Announce>, stored: bool) {
+fn announced(ask: Ask<Announce>, sources: impl IntoIterator<Item = Source>) {
     let namespace = ask.request.namespace.clone();
-    if !stored {
+    let sources: Vec<_> = sources.into_iter().collect();
+    if sources.is_empty() {
         return ask.reply(Err(DiscoveryError::TimedOut));
     }
     let infohash = data_encoding::HEXLOWER.encode(&infohash(&namespace));
-    ask.reply(Ok(Announced { namespace, infohash, sources: vec![Source::Kad] }));
+    ask.reply(Ok(Announced { namespace, infohash, sources }));
 }
 
 type Closest = Result<GetClosestPeersOk, GetClosestPeersError>;
@@ -529,5 +594,15 @@ mod tests {
         let hex = |name| data_encoding::HEXLOWER.encode(&infohash(&Namespace::new(name).unwrap()));
         assert_eq!(hex("librats/1.0"), "930ae231c686ebedbbf10d22a620b640d5b49705");
         assert_eq!(hex("rats_peer_discovery_v1.0"), "e468163e069b85b3a5acbcba1e72c0efdbcdbd76");
+    }
+
+    #[test]
+    fn the_key_of_a_namespace_is_the_sha1_multihash_of_its_name() {
+        let key = key(&Namespace::new("librats/1.0").unwrap()).to_vec();
+        assert_eq!(key[..2], [0x11, 20]);
+        assert_eq!(
+            data_encoding::HEXLOWER.encode(&key[2..]),
+            "930ae231c686ebedbbf10d22a620b640d5b49705"
+        );
     }
 }

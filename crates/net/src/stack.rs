@@ -13,6 +13,7 @@ use libp2p::{
 use peerage_exchange as exchange;
 use peerage_files as files;
 use peerage_identity as users;
+use peerage_introductions as introductions;
 use peerage_kv as kv;
 use peerage_link as link;
 use peerage_peers as peers;
@@ -45,6 +46,7 @@ pub(crate) struct Stack {
     pub(crate) mdns4: Toggle<mdns::Behaviour>,
     pub(crate) mdns6: Toggle<mdns::Behaviour>,
     pub(crate) kad: Toggle<kad::Behaviour>,
+    pub(crate) introductions: introductions::Behaviour,
     // Product.
     pub(crate) gossip: gossip::Behaviour,
     pub(crate) exchange: exchange::Behaviour,
@@ -91,6 +93,7 @@ impl Stack {
             mdns4: multicast(settings, local, false),
             mdns6: multicast(settings, local, true),
             kad: settings.kad.then(|| kad::behaviour(local, network)).into(),
+            introductions: introductions::Behaviour::new(introductions_config(settings), keys),
             gossip: gossip::behaviour(keys, metrics)?,
             exchange: exchange::Behaviour::new(exchange::Config::new(network.clone())),
             link: link::Behaviour::new(network),
@@ -110,6 +113,10 @@ fn identify_config(keys: &Keypair, settings: &Settings) -> identify::Config {
         .with_push_listen_addr_updates(true)
         // The address book remembers them, filtered.
         .with_cache_size(0)
+}
+
+fn introductions_config(settings: &Settings) -> introductions::Config {
+    introductions::Config { network: settings.network.clone(), allow_private: settings.local_only }
 }
 
 fn relay_server(local: PeerId) -> relay::Behaviour {

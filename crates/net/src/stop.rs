@@ -27,6 +27,7 @@ impl Driver {
         self.tell(&node::Event::Stopping);
         self.stop_listening();
         self.accounts.close();
+        self.save_routes();
         let stack: &mut Stack = self.swarm.behaviour_mut();
         let says_goodbye = !stack.identity.is_idle();
         stack.exchange.shutdown();

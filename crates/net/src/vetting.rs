@@ -54,7 +54,7 @@ pub(crate) fn keep(kad: &mut Behaviour, record: Record) {
     if known.is_some_and(|known| !is_newer(&known, &record.value)) {
         return tracing::debug!("record of a user is not stored: a newer one is here");
     }
-    if let Err(refused) = kad.store_mut().put(record) {
+    if let Err(refused) = kad.store_mut().replace(record) {
         tracing::debug!(%refused, "record of a user is not stored");
     }
 }

@@ -21,16 +21,14 @@ use peerage_peers as peers;
 
 use crate::{
     driver::Driver,
-    kad::{Around, Learned},
-    lan, mdns,
+    kad::{Around, Learned, MAX_KAD_ADDRESSES},
+    mdns,
     spread::Heard,
     stack::{Stack, StackEvent, protocol_version},
 };
 
-/// Addresses of one peer that Kademlia keeps and passes on: v4 and v6, TCP and QUIC, and two more.
-const MAX_KAD_ADDRESSES: usize = 6;
 /// What a malformed frame costs a peer's standing.
-const MISBEHAVIOUR_POINTS: u32 = 20;
+pub(crate) const MISBEHAVIOUR_POINTS: u32 = 20;
 /// What it costs to have lied twice.
 const LIAR_POINTS: u32 = 60;
 
@@ -74,6 +72,7 @@ impl Driver {
             StackEvent::Ping(event) => self.on_ping_event(&event),
             StackEvent::Mdns4(found) | StackEvent::Mdns6(found) => self.on_mdns(found),
             StackEvent::Kad(event) => self.on_kad_event(event),
+            StackEvent::Introductions(event) => self.on_introductions(event),
             StackEvent::Gossip(event) => self.on_gossip_event(event),
             StackEvent::Exchange(event) => self.on_exchange_event(&event),
             StackEvent::Link(link::Event::Rtt { connection, rtt }) => self.on_rtt(connection, rtt),
@@ -110,6 +109,7 @@ impl Driver {
                 stack.files.on_retired(*connection);
                 stack.identity.on_retired(*connection);
                 stack.kv.on_retired(*connection);
+                stack.introductions.on_retired(*connection);
             }
             other => tracing::debug!(?other, "peers"),
         }
@@ -135,17 +135,16 @@ impl Driver {
         let exchanges = member && info.protocols.contains(&stack.exchange.protocol());
         let knows_users = member && info.protocols.contains(&stack.identity.protocol());
         let replicates = member && info.protocols.contains(&stack.kv.protocol());
+        let introduces = member && info.protocols.contains(&stack.introductions.protocol());
         let (agent, listen) = (&info.agent_version, &info.listen_addrs);
         stack.peers.on_identified(peer, agent, &info.protocols, listen, member, Instant::now());
         stack.exchange.on_identified(peer, exchanges);
         stack.identity.on_identified(peer, knows_users);
         stack.kv.on_identified(peer, replicates);
+        stack.introductions.on_identified(peer, introduces);
         let Some(kad) = stack.kad.as_mut().filter(|_| serves_kad) else { return };
-        let local_only = self.settings.local_only;
-        let connected_locally = stack.peers.addresses_of(&peer).iter().any(lan::is_local);
-        let useful =
-            |address: &&Multiaddr| local_only || connected_locally || !lan::is_local(address);
-        for address in listen.iter().filter(useful).take(MAX_KAD_ADDRESSES) {
+        let is_useful = self.discovery.is_useful(&stack.peers, &peer);
+        for address in listen.iter().filter(|a| is_useful(a)).take(MAX_KAD_ADDRESSES) {
             kad.add_address(&peer, address.clone());
         }
     }
@@ -166,6 +165,7 @@ impl Driver {
         stack.files.on_rtt(connection, rtt);
         stack.identity.on_rtt(connection, rtt);
         stack.kv.on_rtt(connection, rtt);
+        stack.introductions.on_rtt(connection, rtt);
     }
 
     fn on_mdns(&mut self, found: mdns::Discovered) {
@@ -178,7 +178,8 @@ impl Driver {
         self.metrics.record(&event);
         let local = self.local();
         let stack: &mut Stack = self.swarm.behaviour_mut();
-        let around = Around { kad: stack.kad.as_mut(), peers: &mut stack.peers, local };
+        let Stack { peers, introductions, .. } = stack;
+        let around = Around { kad: stack.kad.as_mut(), peers, introductions, local };
         let learned = self.discovery.on_event(around, event, Instant::now());
         let stack: &mut Stack = self.swarm.behaviour_mut();
         match learned {

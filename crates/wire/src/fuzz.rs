@@ -5,7 +5,7 @@
 
 use bytes::{Bytes, BytesMut};
 
-use peerage_types::SpaceId;
+use peerage_types::{Namespace, Network, SpaceId, UnixMillis};
 
 use crate::{
     exchange::{self, Frame},
@@ -14,12 +14,13 @@ use crate::{
         Bundle, Presence, Profile, Record, Signed, Succession,
         frames::{self, LENGTH_BYTES},
     },
-    kv,
+    introductions, kv,
     kv::{
         grant::{Grant, GrantRecord, Revocation, Statement},
         ticket,
     },
     link,
+    mainline::{packet, slot},
 };
 
 /// [`exchange::decode`] neither panics nor accepts bytes that encode differently, and the frames
@@ -214,4 +215,65 @@ pub fn kv_gossip(bytes: &[u8]) {
     let shown: Vec<_> = entries.iter().map(kv::frames::Carried::shown).collect();
     let again = kv::gossip::encode(&shown);
     assert_eq!(again, Some(bytes), "it encodes differently");
+}
+
+/// Neither [`introductions::Frame::decode`] nor [`introductions::Signed::decode`] panics or accepts
+/// bytes that encode differently.
+///
+/// # Panics
+/// When it does.
+pub fn introductions(bytes: &[u8]) {
+    let network = Network::default();
+    if let Ok(record) = introductions::Signed::decode(bytes, &network) {
+        assert_eq!(record.bytes(), bytes, "{record:?} encodes differently");
+    }
+    let body = Bytes::copy_from_slice(bytes);
+    let Ok(frame) = introductions::Frame::decode(&body) else { return };
+    let again = frame.encode();
+    assert_eq!(again[introductions::LENGTH_BYTES..], *bytes, "{frame:?} encodes differently");
+    let records = match frame {
+        introductions::Frame::Ask { own, .. } => own,
+        introductions::Frame::Answer(records) => records,
+    };
+    for record in records {
+        // Verified or refused, but read.
+        drop(introductions::Signed::decode(&record, &network));
+    }
+}
+
+/// [`slot::split`] neither panics nor accepts bytes that encode differently, nor do the records in an
+/// item, whose signatures a fuzzer cannot make; and none of them is taken for genuine.
+///
+/// # Panics
+/// When it does, or one is.
+pub fn mainline_slot(bytes: &[u8]) {
+    let now = UnixMillis(1_800_000_000_000);
+    let namespace = Namespace::new("fuzz").expect("a valid name");
+    let item = slot::Slot::of(&namespace, slot::Slot::hour_at(now), 0);
+    let Some(parts) = slot::split(bytes) else { return };
+    assert_eq!(slot::join(parts.iter().copied()), bytes, "the item encodes differently");
+    for part in parts {
+        if let Ok(shape) = slot::Shape::read(part) {
+            let again = item
+                .record(shape.key, &shape.addresses, shape.signed_at, |_| *shape.signature)
+                .expect("what was read fits");
+            assert_eq!(again.bytes(), part, "{shape:?} encodes differently");
+        }
+    }
+    for record in item.records(bytes, now) {
+        assert_eq!(item.open(record.bytes(), now), Ok(record), "it is read differently");
+    }
+}
+
+/// [`packet::decode`] does not panic, and what it reads can be written and read again.
+///
+/// # Panics
+/// When it does, or it cannot.
+pub fn mainline_packet(bytes: &[u8]) {
+    let addresses = packet::decode(&[7; 32], bytes);
+    assert!(addresses.len() <= packet::MAX_ADDRESSES, "{} addresses", addresses.len());
+    if let Some(again) = packet::encode(&[7; 32], &addresses) {
+        let read = packet::decode(&[7; 32], &again);
+        assert!(addresses.starts_with(&read), "{addresses:?} became {read:?}");
+    }
 }

@@ -9,5 +9,7 @@ pub mod exchange;
 pub mod files;
 pub mod fuzz;
 pub mod identity;
+pub mod introductions;
 pub mod kv;
 pub mod link;
+pub mod mainline;

@@ -4,6 +4,7 @@
 mod bed;
 mod crowd;
 mod lan;
+mod mainline;
 mod meeting;
 
 use peerage_interop_tests::{Kind, Transport};

@@ -1,20 +1,10 @@
 //! Addresses: which can be dialled, how far they reach, and whose they are. Pure.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use libp2p_core::{Multiaddr, multiaddr::Protocol};
 use libp2p_identity::PeerId;
-
-/// From where an address can be reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Reach {
-    /// This machine or this process.
-    Loopback,
-    /// The local network, or a range that is routed nowhere.
-    Private,
-    /// The internet.
-    Global,
-}
+pub(crate) use peerage_types::Reach;
 
 /// The address without the `/p2p/ID` at its end, and that id.
 pub(crate) fn split(address: &Multiaddr) -> (Multiaddr, Option<PeerId>) {
@@ -32,61 +22,7 @@ pub(crate) fn is_relayed(address: &Multiaddr) -> bool {
 
 /// From where it can be reached; nothing for what names no place, such as `0.0.0.0`.
 pub(crate) fn reach(address: &Multiaddr) -> Option<Reach> {
-    match address.iter().next()? {
-        Protocol::Ip4(ip) => reach_v4(ip),
-        Protocol::Ip6(ip) => reach_v6(ip),
-        Protocol::Dns(name) | Protocol::Dns4(name) | Protocol::Dns6(name) => Some(reach_dns(&name)),
-        Protocol::Dnsaddr(name) => Some(reach_dns(&name)),
-        Protocol::Memory(_) => Some(Reach::Loopback),
-        _ => None,
-    }
-}
-
-fn reach_v4(ip: Ipv4Addr) -> Option<Reach> {
-    let [a, b, c, _] = ip.octets();
-    if a == 0 || ip.is_multicast() || a >= 240 {
-        None
-    } else if ip.is_loopback() {
-        Some(Reach::Loopback)
-    } else if ip.is_private()
-        || ip.is_link_local()
-        || ip.is_documentation()
-        // Carrier-grade NAT (RFC 6598), protocol assignments (RFC 6890), benchmarks (RFC 2544).
-        || (a == 100 && (64..128).contains(&b))
-        || (a == 192 && b == 0 && c == 0)
-        || (a == 198 && (b == 18 || b == 19))
-    {
-        Some(Reach::Private)
-    } else {
-        Some(Reach::Global)
-    }
-}
-
-fn reach_v6(ip: Ipv6Addr) -> Option<Reach> {
-    if let Some(v4) = ip.to_ipv4_mapped() {
-        return reach_v4(v4);
-    }
-    let documentation = ip.segments()[0] == 0x2001 && ip.segments()[1] == 0xdb8;
-    if ip.is_unspecified() || ip.is_multicast() {
-        None
-    } else if ip.is_loopback() {
-        Some(Reach::Loopback)
-    } else if ip.is_unique_local() || ip.is_unicast_link_local() || documentation {
-        Some(Reach::Private)
-    } else {
-        Some(Reach::Global)
-    }
-}
-
-fn reach_dns(name: &str) -> Reach {
-    let name = name.trim_end_matches('.').to_ascii_lowercase();
-    if name == "localhost" || name.ends_with(".localhost") {
-        Reach::Loopback
-    } else if !name.contains('.') || name.ends_with(".local") || name.ends_with(".internal") {
-        Reach::Private
-    } else {
-        Reach::Global
-    }
+    Reach::of(address)
 }
 
 /// What is wrong with an address (without the peer id at its end), if anything: it must name a

@@ -21,6 +21,7 @@ use tracing::warn;
 
 use crate::{
     Config, Handler, Keep,
+    address::Reach,
     peers::{Now, Peers},
     pool::Told,
 };
@@ -127,6 +128,20 @@ impl Behaviour {
         now: Instant,
     ) {
         self.peers.on_discovered(peer, addresses, source, at(now));
+        self.touched();
+    }
+
+    /// A peer was introduced by another, with addresses as for [`Behaviour::on_discovered`]. `nearby`:
+    /// that other one is on the local network, so that addresses there are believed, too.
+    pub fn on_introduced(
+        &mut self,
+        peer: PeerId,
+        addresses: &[Multiaddr],
+        nearby: bool,
+        now: Instant,
+    ) {
+        let least = if nearby { Reach::Private } else { Reach::Global };
+        self.peers.on_found(peer, addresses, Source::Pex, least, at(now));
         self.touched();
     }
 

@@ -136,16 +136,28 @@ impl Peers {
         source: Source,
         now: Now,
     ) {
-        if peer == self.config().local {
-            return;
-        }
         let least = match source {
-            _ if self.config().allow_private => Reach::Loopback,
             Source::Manual | Source::Bootstrap => Reach::Loopback,
             Source::Mdns => Reach::Private,
             Source::Kad | Source::Mainline | Source::Pex => Reach::Global,
         };
-        let addresses: Vec<_> = claimed(&addresses, &peer, least).collect();
+        self.on_found(peer, &addresses, source, least, now);
+    }
+
+    /// Somebody told of a peer at addresses of which those that reach less than `least` do not count.
+    pub(crate) fn on_found(
+        &mut self,
+        peer: PeerId,
+        addresses: &[Multiaddr],
+        source: Source,
+        least: Reach,
+        now: Now,
+    ) {
+        if peer == self.config().local {
+            return;
+        }
+        let least = if self.config().allow_private { Reach::Loopback } else { least };
+        let addresses: Vec<_> = claimed(addresses, &peer, least).collect();
         let learned = self.learn(peer, addresses.iter().cloned(), Some(source), now);
         if matches!(learned, Learned::Peer | Learned::Source) {
             self.tell(Told::Discovered { peer, source });

@@ -7,9 +7,11 @@ mod files_frames;
 mod files_manifest;
 mod identity;
 mod identity_frames;
+mod introductions;
 mod kv_frames;
 mod kv_grant;
 mod kv_ticket;
 mod link;
+mod mainline;
 #[path = "../../fuzz/replay.rs"]
 mod replay;

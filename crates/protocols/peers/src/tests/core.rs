@@ -15,6 +15,7 @@ use peerage_store::BookSnapshot;
 use super::{accepted, address, dialled, id, ms, peer, public, secs, sorted, start};
 use crate::{
     Config, Event, Keep,
+    address::Reach,
     peers::{Now, Peers},
     pool::Told,
 };
@@ -141,6 +142,13 @@ fn strangers_addresses_are_believed_by_how_they_reach_us() {
         core.book.addresses_of(&peer(50)).len()
     };
     assert_eq!([Source::Kad, Source::Mdns, Source::Manual].map(found), [1, 2, 3]);
+    let introduced = |least| {
+        let mut core = core(|_| {}, now);
+        core.on_found(peer(50), &listen, Source::Pex, least, at(now));
+        assert!([Source::Pex].iter().eq(core.sources(&peer(50)).iter()));
+        core.book.addresses_of(&peer(50)).len()
+    };
+    assert_eq!([Reach::Global, Reach::Private].map(introduced), [1, 2], "far and near");
     let mut core = core(|_| {}, now);
     let named = public(1).with_p2p(peer(51)).unwrap();
     core.on_discovered(peer(50), vec![named], Source::Kad, at(now));
