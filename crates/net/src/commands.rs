@@ -117,6 +117,7 @@ impl Driver {
         let kv = stack.kv.stats();
         Figures {
             peers: stack.peers.connected_len() as u64,
+            book_unsaved: u64::from(stack.peers.has_unsaved()),
             connections: stack.peers.connections_len() as u64,
             uptime_seconds: self.started.elapsed().as_secs(),
             resident_bytes: resident_bytes(),

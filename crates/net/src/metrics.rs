@@ -60,6 +60,7 @@ figures! {
     connections: Gauge "Established connections",
     uptime_seconds: Gauge "Seconds since the start",
     resident_bytes: Gauge "Resident memory of the process",
+    book_unsaved: Gauge "1 while the address book has changes that were not handed to the store",
     exchange_sent: Counter "Exchange messages and requests written",
     exchange_received: Counter "Exchange messages and requests that arrived",
     exchange_sent_bytes: Counter "Bytes of exchange bodies written",

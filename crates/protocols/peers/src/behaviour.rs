@@ -184,6 +184,12 @@ impl Behaviour {
         self.peers.pool.peers.keys()
     }
 
+    /// Whether the address book has changes that were not handed to the store yet.
+    #[must_use]
+    pub fn has_unsaved(&self) -> bool {
+        self.peers.book.has_changes()
+    }
+
     /// How many peers are connected.
     #[must_use]
     pub fn connected_len(&self) -> usize {

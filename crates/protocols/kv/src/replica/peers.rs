@@ -43,7 +43,7 @@ fn make_room(txn: &mut KvTxn<'_>, space: SpaceNo) -> Result<(), StoreError> {
     let (mut count, mut oldest) = (0, None);
     each(txn, space, &mut |key, row| {
         count += 1;
-        let found = (row.synced_at, key.to_vec());
+        let found = (row.synced_at.max(row.equal_at), key.to_vec());
         oldest =
             Some(oldest.take().map_or(found.clone(), |oldest: (UnixMillis, _)| oldest.min(found)));
     })?;
@@ -65,7 +65,8 @@ fn each(
     })
 }
 
-/// How many peers are remembered, and the last session with one of them.
+/// How many peers are remembered, and the last session with one of them in which entries travelled,
+/// or that was the first with its peer.
 pub(super) fn last(
     read: &impl KvRead,
     space: SpaceNo,
@@ -85,8 +86,8 @@ pub(super) fn last(
 }
 
 impl Replica {
-    /// Notes a session that ended well, with what it did, and how far the peer's feed was taken over
-    /// if it was.
+    /// Notes a session that ended well, with what it did if it did anything, and how far the peer's feed
+    /// was taken over if it was. A session that tells no more than the one before is noted once an hour.
     ///
     /// `equal`: both sides were found equal. A replica that is up to date, or becomes equal with one that is,
     /// knows of all deletions up to now; two that both were away for long know no more than the one
@@ -107,6 +108,11 @@ impl Replica {
         now: UnixMillis,
     ) -> Result<(), KvError> {
         let space = self.joined(space)?;
+        let moved = report.entries_in + report.entries_out + report.refused > 0;
+        let noted = (cursor, equal.map(|equal| equal.head));
+        if space.is_noted(peer, noted, now) && !moved {
+            return Ok(());
+        }
         let (no, key) = (space.place.no, rows::replica(space.place.no, &peer));
         let pending = self.inner.kv.write(key.len() + 88, move |txn| {
             let at = rows::meta(Meta::Space, no);
@@ -120,15 +126,21 @@ impl Replica {
                 txn.put(KvTable::Meta, &at, &SpaceRow { as_of, settled, ..row }.encode())?;
             }
             change(txn, no, &key, |row| {
-                row.set_report(&report);
-                row.synced_at = now;
+                if moved || row.synced_at.0 == 0 {
+                    row.set_report(&report);
+                    row.synced_at = now;
+                }
                 row.cursor = cursor.or(row.cursor);
                 if let Some(Equal { head, .. }) = equal {
                     (row.equal_at, row.settled) = (now, head);
                 }
             })
         });
-        pending.await.map_err(stored)
+        let outcome = pending.await.map_err(stored);
+        if outcome.is_err() {
+            space.forget_noted(&peer);
+        }
+        outcome
     }
 }
 

@@ -1,13 +1,22 @@
 //! A joined space in memory.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::Duration,
+};
 
 use peerage_api::kv::{KvError, SpaceKind};
-use peerage_types::Space;
+use peerage_types::{PeerId, Space, UnixMillis};
 use tokio::sync::{Semaphore, watch};
 
 use super::{Joined, edit::Place, reads::Recent};
-use crate::{bounds::MAX_WATCHERS, grants::Grants, rows::Counters};
+use crate::{
+    Cursor,
+    bounds::{MAX_REPLICAS, MAX_WATCHERS},
+    grants::Grants,
+    rows::Counters,
+};
 
 #[derive(Debug)]
 pub(crate) struct SpaceState {
@@ -24,7 +33,15 @@ pub(crate) struct SpaceState {
     pub(crate) counters: watch::Sender<Counters>,
     pub(crate) watchers: Arc<Semaphore>,
     recent: Mutex<Recent>,
+    noted: Mutex<HashMap<PeerId, (UnixMillis, Noted)>>,
 }
+
+/// What a session tells of a peer: how far its feed was taken over, and this side's last change if both
+/// were equal.
+pub(crate) type Noted = (Option<Cursor>, Option<u64>);
+
+/// What has not changed is noted again after this.
+const NOTE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 impl SpaceState {
     pub(crate) fn new(
@@ -44,6 +61,7 @@ impl SpaceState {
             counters: watch::Sender::new(counters),
             watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
             recent: Mutex::default(),
+            noted: Mutex::default(),
         }
     }
 
@@ -60,6 +78,27 @@ impl SpaceState {
 
     pub(crate) fn name(&self) -> MutexGuard<'_, String> {
         self.name.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was noted was not saved.
+    pub(crate) fn forget_noted(&self, peer: &PeerId) {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner).remove(peer);
+    }
+
+    /// Whether the same was noted of a peer lately; if not, it counts as noted from now on.
+    pub(crate) fn is_noted(&self, peer: PeerId, what: Noted, now: UnixMillis) -> bool {
+        let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_same = |(at, before): &(UnixMillis, Noted)| {
+            *before == what && *at <= now && now.since(*at) < NOTE_INTERVAL
+        };
+        let is_noted = noted.get(&peer).is_some_and(is_same);
+        if !is_noted {
+            if noted.len() >= MAX_REPLICAS {
+                noted.clear();
+            }
+            noted.insert(peer, (now, what));
+        }
+        is_noted
     }
 
     pub(crate) fn recent(&self) -> MutexGuard<'_, Recent> {

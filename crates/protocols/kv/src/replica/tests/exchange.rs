@@ -2,6 +2,8 @@
 
 use proptest::prelude::*;
 
+use peerage_api::kv::SyncReport;
+
 use super::*;
 use crate::{Item, LEAF_LEVEL, Node, Summary, bounds::MAX_DRIFT};
 
@@ -114,7 +116,7 @@ async fn a_cursor_is_kept_with_what_was_taken_over_a_restart() {
     let two = on(&store, 2, Limits::default()).await;
     let row = two.whole().await.peer(&peer(1)).await.unwrap().unwrap();
     assert_eq!((row.cursor, row.synced_ms), (cursor, UnixMillis(0)));
-    let report = peerage_api::kv::SyncReport {
+    let report = SyncReport {
         peer: peer(1),
         rounds: 1,
         sent_bytes: 2,
@@ -132,7 +134,17 @@ async fn a_cursor_is_kept_with_what_was_taken_over_a_restart() {
     assert_eq!((row.cursor, row.synced_ms, row.settled), (cursor, START, 1));
     assert_eq!((view.as_of(), view.settled()), (START, 1));
     let stats = two.stats(Space::Default).await.unwrap();
-    assert_eq!((stats.replicas, stats.last_sync), (1, Some(report)));
+    assert_eq!((stats.replicas, stats.last_sync), (1, Some(report.clone())));
+    // One in which nothing travels is not worth telling of, and the same again not worth a write.
+    let nothing = SyncReport { entries_in: 0, entries_out: 0, refused: 0, ..report.clone() };
+    let later = START.plus(Duration::from_secs(30));
+    two.synced(&space, peer(1), nothing.clone(), equal, None, later).await.unwrap();
+    assert_eq!(two.stats(Space::Default).await.unwrap().last_sync, Some(report));
+    power.cut_after(0);
+    let later = later.plus(Duration::from_secs(30));
+    two.synced(&space, peer(1), nothing.clone(), equal, None, later).await.unwrap();
+    let later = later.plus(Duration::from_secs(60 * 60));
+    two.synced(&space, peer(1), nothing, equal, None, later).await.unwrap_err();
 }
 
 #[tokio::test]
