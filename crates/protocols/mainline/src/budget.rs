@@ -12,6 +12,8 @@ pub const SETTLED_RATE: u32 = 300;
 pub const LONELY_RATE: u32 = 2_000;
 /// What can be taken at once: some lookups and every slot of a namespace, for a start in seconds.
 pub const BURST_BYTES: u32 = 512 * 1024;
+/// The same when settled: what comes in 5 min, two lookups.
+pub const SETTLED_BURST_BYTES: u32 = SETTLED_RATE * 300;
 /// Bytes that asking one node costs: the question and a ping (105 + 75), the answers (350 + 70).
 pub const NODE_BYTES: u32 = 600;
 /// Nodes asked in a lookup, as long as none was counted.
@@ -37,8 +39,8 @@ impl Budget {
         Self { level: f64::from(BURST_BYTES), filled_at: now, lonely: true, nodes }
     }
 
-    /// Takes what `lookups` and `stores` cost, or says for how long to wait. What costs more than
-    /// [`BURST_BYTES`] is let through when the bucket is full.
+    /// Takes what `lookups` and `stores` cost, or says for how long to wait. What costs more than the
+    /// bucket holds is let through when it is full, and paid for afterwards.
     ///
     /// # Errors
     /// How long until there is enough.
@@ -46,7 +48,7 @@ impl Budget {
         self.fill(now);
         let cost = f64::from(lookups) * self.nodes * f64::from(NODE_BYTES)
             + f64::from(stores) * f64::from(STORE_BYTES);
-        let missing = cost.min(f64::from(BURST_BYTES)) - self.level;
+        let missing = cost.min(self.most()) - self.level;
         if missing > 0.0 {
             return Err(Duration::from_secs_f64(missing / self.rate()));
         }
@@ -60,7 +62,7 @@ impl Budget {
         self.lonely = lonely;
         if !lonely {
             // What was saved up for a start is not for settled times.
-            self.level = self.level.min(f64::from(SETTLED_RATE) * 300.0);
+            self.level = self.level.min(self.most());
         }
     }
 
@@ -71,10 +73,13 @@ impl Budget {
 
     fn fill(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.filled_at).as_secs_f64();
-        let most =
-            if self.lonely { f64::from(BURST_BYTES) } else { f64::from(SETTLED_RATE) * 300.0 };
-        self.level = (self.level + passed * self.rate()).min(most.max(self.level));
+        self.level = (self.level + passed * self.rate()).min(self.most());
         self.filled_at = now;
+    }
+
+    /// What the bucket holds.
+    fn most(&self) -> f64 {
+        f64::from(if self.lonely { BURST_BYTES } else { SETTLED_BURST_BYTES })
     }
 
     fn rate(&self) -> f64 {
@@ -129,6 +134,18 @@ mod tests {
         budget.on_lonely(false, now);
         let fits = (0..1000).take_while(|_| budget.take(1, 0, now).is_ok()).count();
         assert!(fits >= 15, "{fits} lookups");
+    }
+
+    #[test]
+    fn a_settled_node_can_afford_a_round_of_a_large_network() {
+        let now = Instant::now();
+        let mut budget = Budget::new(now);
+        budget.on_lonely(false, now);
+        assert_eq!(budget.take(3, 1, now), Ok(()));
+        let wait = budget.take(3, 1, now).expect_err("and pays for it");
+        let cost = 3 * ASSUMED_NODES * NODE_BYTES + STORE_BYTES;
+        assert!(wait >= Duration::from_secs((cost / SETTLED_RATE).into()), "{wait:?}");
+        assert_eq!(budget.take(3, 1, now + wait), Ok(()));
     }
 
     #[test]

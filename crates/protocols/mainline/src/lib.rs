@@ -4,7 +4,7 @@
 //! namespace becomes dials, and what it knows of a peer becomes addresses. Three layers:
 //!
 //! 1. **Announcements** (BEP 5): the port on which a reachable node listens, under an
-//!    [`Infohash`](rendezvous::Infohash). Whoever is found there is a stranger until the handshake
+//!    [`Infohash`]. Whoever is found there is a stranger until the handshake
 //!    proves its peer id and identify lists our protocols.
 //! 2. **Slots** (BEP 44): signed records of nodes without an open port, relayed addresses included.
 //! 3. **Packets** (BEP 44, in pkarr's format): the addresses of one peer under its own key.
