@@ -141,6 +141,11 @@ struct Home {
 /// # Cancel safety
 /// Dropping the future leaves nothing running.
 pub async fn start(settings: Settings) -> Result<Running, StartError> {
+    // A swarm of all behaviours is large, and in an unoptimised build there are several on the way.
+    Box::pin(run(settings)).await
+}
+
+async fn run(settings: Settings) -> Result<Running, StartError> {
     let at = settings.clone();
     let opened = tokio::task::spawn_blocking(move || open_home(&at)).await;
     let home = opened.map_err(|e| StartError::Setting(format!("start was interrupted: {e}")))??;

@@ -90,14 +90,6 @@ impl Replica {
         self.named(space).map(|space| space.place.id)
     }
 
-    /// The sequence number of the last change of a space, and of each further one as it happens.
-    ///
-    /// # Errors
-    /// [`KvError::NoSuchSpace`].
-    pub fn heads(&self, space: &SpaceId) -> Result<Heads, KvError> {
-        Ok(Heads(self.joined(space)?.counters.subscribe()))
-    }
-
     /// Up to when deleted and expired entries are forgotten: see [`floor`].
     #[must_use]
     pub fn floor(&self, now: UnixMillis) -> UnixMillis {
@@ -158,27 +150,6 @@ impl Replica {
         }
         let told = tokio::spawn(async move { publish(pending.await) });
         told.await.unwrap_or_else(|_| Err(stored(StoreError::Closed)))
-    }
-}
-
-/// Changes of a space, as numbers.
-#[derive(Debug, Clone)]
-pub struct Heads(tokio::sync::watch::Receiver<Counters>);
-
-impl Heads {
-    /// The last one.
-    #[must_use]
-    pub fn last(&mut self) -> u64 {
-        self.0.borrow_and_update().head
-    }
-
-    /// The next one that was not seen yet; `None` once the space was left.
-    ///
-    /// # Cancel safety
-    /// Yes.
-    pub async fn next(&mut self) -> Option<u64> {
-        self.0.changed().await.ok()?;
-        Some(self.last())
     }
 }
 
