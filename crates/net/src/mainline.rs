@@ -100,8 +100,7 @@ mod tests {
 
     #[test]
     fn the_port_of_both_tcp_and_quic_is_announced_before_that_of_one() {
-        let both =
-            ["/ip4/10.0.0.1/tcp/9", "/ip4/10.0.0.1/tcp/4", "/ip4/10.0.0.1/udp/4/quic-v1"];
+        let both = ["/ip4/10.0.0.1/tcp/9", "/ip4/10.0.0.1/tcp/4", "/ip4/10.0.0.1/udp/4/quic-v1"];
         assert_eq!(port_of(&both, false), Some(4));
         assert_eq!(port_of(&both[..2], false), Some(9));
         assert_eq!(port_of(&both[2..], false), Some(4));

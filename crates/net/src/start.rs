@@ -166,17 +166,8 @@ async fn run(settings: Settings) -> Result<Running, StartError> {
     let kv = key_value(&settings, &keys, &store).await?;
     let handle = kv.handle();
     let bridge = mainline::behaviour(&settings, &keys, &store);
-    let stack = Stack::new(
-        &keys,
-        &settings,
-        relay_client,
-        peers,
-        files,
-        users,
-        kv,
-        bridge,
-        &mut registry,
-    );
+    let stack =
+        Stack::new(&keys, &settings, relay_client, peers, files, users, kv, bridge, &mut registry);
     let stack = stack.map_err(StartError::Setting)?;
     let config = swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(IDLE_TIMEOUT)

@@ -6,6 +6,7 @@ mod crowd;
 mod lan;
 mod mainline;
 mod meeting;
+mod rendezvous;
 
 use peerage_interop_tests::{Kind, Transport};
 
