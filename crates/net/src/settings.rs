@@ -19,7 +19,8 @@ pub enum Profile {
 }
 
 /// What a node is told at its start. `Settings::default()` is a node that keeps nothing, listens on
-/// free ports of every interface and finds others by mDNS.
+/// free ports of every interface and finds others by mDNS; what it announces goes to Kademlia and to
+/// the BitTorrent DHT.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
