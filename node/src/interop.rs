@@ -9,7 +9,11 @@
 
 use std::time::{Duration, Instant};
 
-use peerage_api::types::Multiaddr;
+use peerage_api::{
+    Stream,
+    peers::Event,
+    types::{Multiaddr, PeerId},
+};
 
 use crate::{
     commands::Context,
@@ -71,7 +75,7 @@ async fn listen(context: Context<'_>, task: &Task) -> Result<(), Failed> {
     // The node runs for as long as somebody holds a handle.
     let _node = running.node.clone();
     running.stopped().await;
-    Err(Failed::new(Exit::Failed, "stopped", "the node stopped in the middle of the test"))
+    Err(stopped())
 }
 
 /// Connects to the posted address and prints how long it took.
@@ -86,12 +90,32 @@ async fn dial(context: Context<'_>, task: &Task) -> Result<(), Failed> {
 
 async fn measure(running: &Running, address: Multiaddr) -> Result<Latency, Failed> {
     let peers = running.node.peers();
+    let mut events = peers.events().await?;
     let start = Instant::now();
-    let peer = peers.connect(address).await?.peer_id;
+    // `connect` answers when the peer has also said who it is, for which some take a second.
+    let peer = tokio::select! {
+        connected = connected(&mut events) => connected?,
+        answered = peers.connect(address) => answered?.peer_id,
+    };
     peers.ping(peer).await?;
     let handshake_plus_ping = start.elapsed();
     let ping = peers.ping(peer).await?.rtt();
     Ok(Latency { handshake_plus_ping, ping })
+}
+
+/// The peer of the first connection.
+async fn connected(events: &mut Stream<Event>) -> Result<PeerId, Failed> {
+    loop {
+        match events.item().await {
+            Some(Event::Connected { peer, .. }) => return Ok(peer),
+            Some(_) => {}
+            None => return Err(stopped()),
+        }
+    }
+}
+
+fn stopped() -> Failed {
+    Failed::new(Exit::Failed, "stopped", "the node stopped in the middle of the test")
 }
 
 /// The node as it is, without whatever would look for others. A dialler listens, too: it may then
