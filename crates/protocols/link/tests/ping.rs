@@ -109,7 +109,7 @@ async fn ping(resets: usize) -> Result<Pong, PeersError> {
     tokio::pin!(answer);
     loop {
         tokio::select! {
-            answer = &mut answer => return answer.unwrap(),
+            answer = &mut answer => return answer.expect("it is not dropped"),
             _ = ours.next() => {}
             _ = theirs.next() => {}
         }
