@@ -18,6 +18,6 @@ mod waiting;
 pub use dht::{Dht, Item};
 pub use foreign::{Foreign, Identity, Kind, Message, Transport};
 pub use netns::{Host, Lan, Plan};
-pub use node::{CommandError, Home, Node, without_daemon};
+pub use node::{CommandError, Home, Node, peerage, without_daemon};
 pub use process::Process;
 pub use toolchain::require_all;

@@ -3,9 +3,11 @@
 
 mod bed;
 mod crowd;
+mod harness;
 mod lan;
 mod mainline;
 mod meeting;
+mod old;
 mod rendezvous;
 
 use peerage_interop_tests::{Kind, Transport};
