@@ -8,6 +8,7 @@ mod lan;
 mod mainline;
 mod meeting;
 mod old;
+mod rendezvous;
 
 use peerage_interop_tests::{Kind, Transport};
 
