@@ -127,6 +127,7 @@ async fn start(task: &Task) -> Result<Running, Failed> {
         local_only: true,
         mdns: false,
         kad: false,
+        mainline: false,
         ..Settings::default()
     };
     daemon::start(settings).await
