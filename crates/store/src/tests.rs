@@ -17,7 +17,7 @@ use crate::{
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
 
-fn wait<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
@@ -142,7 +142,7 @@ fn the_outcome_of_an_operation_reaches_the_caller() {
     assert_eq!((number, counter.load(SeqCst)), (41, 1));
 }
 
-fn flaky() -> (Store, Arc<Flaky>) {
+pub(crate) fn flaky() -> (Store, Arc<Flaky>) {
     let flaky = Arc::<Flaky>::default();
     let medium = Medium::Memory(Shared(flaky.clone()));
     let database = medium.open().unwrap();

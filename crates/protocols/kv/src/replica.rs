@@ -58,7 +58,7 @@ struct Inner {
     limits: Limits,
     clock: Mutex<Clock>,
     spaces: RwLock<BTreeMap<SpaceId, Arc<SpaceState>>>,
-    reads: reads::Reads,
+    pace: reads::Pace,
     /// Up to when deleted entries were forgotten; in ms.
     floor: AtomicU64,
 }

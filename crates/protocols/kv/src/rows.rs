@@ -24,7 +24,9 @@ mod meta;
 mod row;
 
 pub(crate) use meta::{Counters, ReplicaRow, SpaceRow, Usage};
-pub(crate) use row::{BARE, EXPIRED, REMOTE, Row, died, fingerprint_in, head, is_dead, weight};
+pub(crate) use row::{
+    BARE, EXPIRED, REMOTE, Row, Shown, died, fingerprint_in, head, is_dead, weight,
+};
 
 use std::ops::Bound;
 
