@@ -191,7 +191,18 @@ impl Store {
         T: Send + 'static,
         F: Fn(&WriteTransaction) -> Result<T, StoreError> + Send + 'static,
     {
-        let (job, pending) = job::write(&self.0.queue, apply);
+        self.write_then(bytes, apply, |_| ())
+    }
+
+    /// The same, and calls `done` on the store's thread before the outcome is told, once it is
+    /// committed. It must neither block nor panic.
+    pub(crate) fn write_then<T, F, D>(&self, bytes: usize, apply: F, done: D) -> Pending<T>
+    where
+        T: Send + 'static,
+        F: Fn(&WriteTransaction) -> Result<T, StoreError> + Send + 'static,
+        D: FnOnce(&T) + Send + 'static,
+    {
+        let (job, pending) = job::write(&self.0.queue, apply, done);
         self.push(Entry { job, bytes, is_flush: false }, pending)
     }
 

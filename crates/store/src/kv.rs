@@ -260,6 +260,17 @@ impl Kv {
         self.store.write(bytes, move |txn| apply(&mut KvTxn::new(txn)))
     }
 
+    /// The same, and tells `done` of the result on the store's thread when it is committed, whether or
+    /// not anybody waits for the outcome, and before those are told. It must neither block nor panic.
+    pub fn write_then<T, F, D>(&self, bytes: usize, apply: F, done: D) -> Pending<T>
+    where
+        T: Send + 'static,
+        F: Fn(&mut KvTxn<'_>) -> Result<T, StoreError> + Send + 'static,
+        D: FnOnce(&T) + Send + 'static,
+    {
+        self.store.write_then(bytes, move |txn| apply(&mut KvTxn::new(txn)), done)
+    }
+
     /// Reads one snapshot on the blocking pool of the runtime this is called in.
     ///
     /// # Errors

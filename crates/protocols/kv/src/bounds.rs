@@ -28,6 +28,9 @@ pub const MAX_CHANGED: usize = 1_000;
 /// A single read that takes longer has waited for a disk: until one is faster again they are done on the
 /// blocking pool. Some 300 times what one takes in memory: 1 ms.
 pub const SLOW_READ: Duration = Duration::from_millis(1);
+/// Leaf buckets whose last changes wait to be brought into the summaries: 64 × 38 bytes = 2.4 KiB, which
+/// fits into a page with the counters that every write changes, too.
+pub const MAX_WAITING: usize = 64;
 /// Readers of changes of one space.
 pub const MAX_WATCHERS: usize = 256;
 /// Peers that a space remembers, the least recently synchronised are forgotten: 1,024 × 300 bytes.

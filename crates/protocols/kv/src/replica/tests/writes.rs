@@ -3,6 +3,7 @@
 use peerage_wire::kv::MAX_INLINE_BYTES;
 
 use super::*;
+use crate::bounds::MAX_WAITING;
 
 #[tokio::test]
 async fn what_was_written_is_read_in_its_type_also_after_a_restart() {
@@ -216,6 +217,35 @@ async fn what_was_put_is_read_at_once_while_others_put() {
         task.await.unwrap();
     }
     replica.assert_sound().await;
+}
+
+#[tokio::test]
+async fn summaries_are_right_while_changes_wait_and_when_they_are_brought_in() {
+    let (replica, store, _) = replica(1).await;
+    let waiting = || {
+        let read = store.kv().read_blocking(|snapshot| {
+            let no = replica.named(Space::Default).unwrap().place.no;
+            sums::waiting(snapshot, no)
+        });
+        read.unwrap().len()
+    };
+    let mut most = 0;
+    for n in 0..2 * MAX_WAITING {
+        let before = waiting();
+        // Each is checked by an audit.
+        replica.write(vec![put(format!("k{n}"), 1)], START).await.unwrap();
+        assert!(waiting() == before + 1 || (waiting() == 0 && before == MAX_WAITING));
+        most = most.max(waiting());
+    }
+    assert_eq!(most, MAX_WAITING);
+    for n in 0..MAX_WAITING {
+        let write = Write::Delete { key: key(format!("k{n}")), expect: None };
+        replica.write(vec![write], START).await.unwrap();
+    }
+    let many = (0..100).map(|n| put(format!("k{n}"), 2));
+    replica.write(many.collect(), START).await.unwrap();
+    assert_eq!(waiting(), 0);
+    assert_eq!(replica.whole().await.summary().count, 2 * MAX_WAITING as u64);
 }
 
 #[tokio::test]
