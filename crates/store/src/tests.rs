@@ -236,3 +236,21 @@ fn damage_met_while_running_makes_the_file_suspect_until_it_is_verified() {
     wait(store.write::<(), _>(0, |_| Err(StoreError::corrupt("a page")))).unwrap_err();
     assert!(suspect.exists());
 }
+
+#[test]
+fn a_commit_is_told_of_before_the_outcome_and_also_when_nobody_waits() {
+    let store = Store::in_memory();
+    let told = Arc::new(AtomicUsize::new(0));
+    let write = |fails: bool| {
+        let told = told.clone();
+        let outcome = move |_: &_| if fails { Err(StoreError::defect("no")) } else { Ok(7) };
+        store.write_then(0, outcome, move |seven| drop(told.fetch_add(*seven, SeqCst)))
+    };
+    assert_eq!(wait(write(false)).unwrap(), 7);
+    assert_eq!(told.load(SeqCst), 7);
+    drop(write(false));
+    wait(store.flush()).unwrap();
+    assert_eq!(told.load(SeqCst), 14);
+    wait(write(true)).unwrap_err();
+    assert_eq!(told.load(SeqCst), 14, "nothing was committed");
+}
