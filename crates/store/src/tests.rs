@@ -244,7 +244,7 @@ fn a_commit_is_told_of_before_the_outcome_and_also_when_nobody_waits() {
     let write = |fails: bool| {
         let told = told.clone();
         let outcome = move |_: &_| if fails { Err(StoreError::defect("no")) } else { Ok(7) };
-        store.write_then(0, outcome, move |seven| drop(told.fetch_add(*seven, SeqCst)))
+        store.write_then(0, outcome, move |seven| _ = told.fetch_add(*seven, SeqCst))
     };
     assert_eq!(wait(write(false)).unwrap(), 7);
     assert_eq!(told.load(SeqCst), 7);
