@@ -7,7 +7,7 @@ use std::{
 
 use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
 
-use crate::{StoreError, medium::Medium};
+use crate::{StoreError, latest::Latest, medium::Medium};
 
 /// redb refuses everything after one I/O error until the database is opened again. This does so,
 /// and lets snapshots and the writing thread share whatever is open at the moment.
@@ -20,6 +20,7 @@ use crate::{StoreError, medium::Medium};
 pub(crate) struct Disk {
     medium: Medium,
     state: RwLock<State>,
+    pub(crate) latest: Latest,
 }
 
 enum State {
@@ -36,7 +37,8 @@ enum State {
 
 impl Disk {
     pub(crate) fn new(medium: Medium, database: Database) -> Self {
-        Self { medium, state: RwLock::new(State::Open { database, generation: 1 }) }
+        let state = RwLock::new(State::Open { database, generation: 1 });
+        Self { medium, state, latest: Latest::default() }
     }
 
     fn state(&self) -> RwLockReadGuard<'_, State> {
@@ -80,16 +82,20 @@ impl Disk {
 
     /// Closes what failed and opens it again; when that fails too the next write tries once more.
     pub(crate) fn recover(&self) {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        if let State::Open { generation, .. } = *state {
-            let failed = std::mem::replace(&mut *state, State::Failed { generation });
+        if let Some(failed) = self.give_up() {
+            self.latest.forget();
             // Its locks must be gone before the file can be opened; the error is known already.
             let _ = catch_unwind(AssertUnwindSafe(|| drop(failed)));
         }
-        drop(state);
         if let Err(error) = self.ensure_open() {
             tracing::error!(%error, "the store cannot reopen its file");
         }
+    }
+
+    fn give_up(&self) -> Option<State> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let State::Open { generation, .. } = *state else { return None };
+        Some(std::mem::replace(&mut *state, State::Failed { generation }))
     }
 
     /// [`Disk::recover`], unless that was done since the failure was met.
@@ -112,10 +118,12 @@ impl Disk {
 
     /// Ends every snapshot and closes the file such that the next start need not repair it.
     pub(crate) fn close(&self) -> Result<(), StoreError> {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        let State::Open { database, .. } = std::mem::replace(&mut *state, State::Closed) else {
-            return Ok(());
+        let former = {
+            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *state, State::Closed)
         };
+        self.latest.forget();
+        let State::Open { database, .. } = former else { return Ok(()) };
         catch_unwind(AssertUnwindSafe(|| database.close()))
             .map_err(|panic| StoreError::panicked(&*panic))??;
         Ok(())

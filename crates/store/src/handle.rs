@@ -11,7 +11,7 @@ use redb::{Database, ReadTransaction, WriteTransaction};
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
-    Accounts, Book, Known, Kv, Marks, Pending, Power, StoreError, Transfers,
+    Accounts, Book, Known, Kv, KvSnapshot, Marks, Pending, Power, StoreError, Transfers,
     database::Disk,
     job,
     medium::Medium,
@@ -191,7 +191,18 @@ impl Store {
         T: Send + 'static,
         F: Fn(&WriteTransaction) -> Result<T, StoreError> + Send + 'static,
     {
-        let (job, pending) = job::write(&self.0.queue, apply);
+        self.write_then(bytes, apply, |_| ())
+    }
+
+    /// The same, and calls `done` on the store's thread before the outcome is told, once it is
+    /// committed. It must neither block nor panic.
+    pub(crate) fn write_then<T, F, D>(&self, bytes: usize, apply: F, done: D) -> Pending<T>
+    where
+        T: Send + 'static,
+        F: Fn(&WriteTransaction) -> Result<T, StoreError> + Send + 'static,
+        D: FnOnce(&T) + Send + 'static,
+    {
+        let (job, pending) = job::write(&self.0.queue, apply, done);
         self.push(Entry { job, bytes, is_flush: false }, pending)
     }
 
@@ -228,6 +239,11 @@ impl Store {
         tokio::task::spawn_blocking(work).await.unwrap_or(Err(StoreError::Closed))
     }
 
+    #[cfg(test)]
+    pub(crate) fn latest(&self) -> &crate::latest::Latest {
+        &self.0.disk.latest
+    }
+
     pub(crate) fn is_simulated(&self) -> bool {
         self.0.inline.is_some()
     }
@@ -239,6 +255,15 @@ impl Store {
     ) -> Result<T, StoreError> {
         snapshot(&self.0.disk, &self.0.queue, read)
     }
+
+    /// Reads the newest snapshot, which is shared, on this thread.
+    pub(crate) fn read_latest<T>(
+        &self,
+        read: impl FnOnce(&KvSnapshot) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let disk = &self.0.disk;
+        contained(disk, &self.0.queue, || read(&*disk.latest.get(disk)?))
+    }
 }
 
 fn snapshot<T>(
@@ -246,9 +271,18 @@ fn snapshot<T>(
     queue: &Queue,
     read: impl FnOnce(&ReadTransaction) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
+    contained(disk, queue, || read(&disk.begin_read()?))
+}
+
+/// Has the file opened again if that is why a read failed.
+fn contained<T>(
+    disk: &Disk,
+    queue: &Queue,
+    read: impl FnOnce() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
     let generation = disk.generation();
     // redb may panic on a damaged page; the snapshot is given up and nothing else touched.
-    let outcome = catch_unwind(AssertUnwindSafe(|| read(&disk.begin_read()?)))
+    let outcome = catch_unwind(AssertUnwindSafe(read))
         .unwrap_or_else(|panic| Err(StoreError::panicked(&*panic)));
     outcome.map_err(|error| {
         if disk.is_closed() {

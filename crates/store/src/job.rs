@@ -23,16 +23,18 @@ pub(crate) trait Job: Send {
     fn settle(self: Box<Self>, outcome: Result<(), StoreError>) -> bool;
 }
 
-struct Write<T, F> {
+struct Write<T, F, D> {
     apply: F,
     value: Option<T>,
+    done: D,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
 
-impl<T, F> Job for Write<T, F>
+impl<T, F, D> Job for Write<T, F, D>
 where
     T: Send,
     F: Fn(&WriteTransaction) -> Result<T, StoreError> + Send,
+    D: FnOnce(&T) + Send,
 {
     fn apply(&mut self, txn: &WriteTransaction) -> Result<(), StoreError> {
         self.value = Some((self.apply)(txn)?);
@@ -40,9 +42,10 @@ where
     }
 
     fn settle(self: Box<Self>, outcome: Result<(), StoreError>) -> bool {
-        let Self { value, reply, .. } = *self;
+        let Self { value, reply, done, .. } = *self;
         let unapplied = || StoreError::defect("settled before it was applied");
-        reply.send(outcome.and_then(|()| value.ok_or_else(unapplied))).is_ok()
+        let outcome = outcome.and_then(|()| value.ok_or_else(unapplied)).inspect(done);
+        reply.send(outcome).is_ok()
     }
 }
 
@@ -64,14 +67,15 @@ pub(crate) fn flush(queue: &Arc<Queue>) -> (Box<dyn Job>, Pending) {
     (Box::new(Flush(reply)), Pending(State::Waiting { outcome, queue: Some(queue.clone()) }))
 }
 
-/// A job and the future of what it returns.
-pub(crate) fn write<T, F>(queue: &Arc<Queue>, apply: F) -> (Box<dyn Job>, Pending<T>)
+/// A job and the future of what it returns. `done` is told first, on the store's thread.
+pub(crate) fn write<T, F, D>(queue: &Arc<Queue>, apply: F, done: D) -> (Box<dyn Job>, Pending<T>)
 where
     T: Send + 'static,
     F: Fn(&WriteTransaction) -> Result<T, StoreError> + Send + 'static,
+    D: FnOnce(&T) + Send + 'static,
 {
     let (reply, outcome) = oneshot::channel();
-    let job = Box::new(Write { apply, value: None, reply });
+    let job = Box::new(Write { apply, value: None, done, reply });
     (job, Pending(State::Waiting { outcome, queue: Some(queue.clone()) }))
 }
 

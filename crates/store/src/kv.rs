@@ -116,7 +116,7 @@ impl KvSnapshot {
         Self::open_some(txn, &KvTable::ALL)
     }
 
-    fn open_some(txn: &ReadTransaction, some: &[KvTable]) -> Result<Self, StoreError> {
+    pub(crate) fn open_some(txn: &ReadTransaction, some: &[KvTable]) -> Result<Self, StoreError> {
         let mut tables = [const { None }; COUNT];
         for table in some {
             tables[*table as usize] = Some(txn.open_table(table.table())?);
@@ -260,6 +260,17 @@ impl Kv {
         self.store.write(bytes, move |txn| apply(&mut KvTxn::new(txn)))
     }
 
+    /// The same, and tells `done` of the result on the store's thread when it is committed, whether or
+    /// not anybody waits for the outcome, and before those are told. It must neither block nor panic.
+    pub fn write_then<T, F, D>(&self, bytes: usize, apply: F, done: D) -> Pending<T>
+    where
+        T: Send + 'static,
+        F: Fn(&mut KvTxn<'_>) -> Result<T, StoreError> + Send + 'static,
+        D: FnOnce(&T) + Send + 'static,
+    {
+        self.store.write_then(bytes, move |txn| apply(&mut KvTxn::new(txn)), done)
+    }
+
     /// Reads one snapshot on the blocking pool of the runtime this is called in.
     ///
     /// # Errors
@@ -286,16 +297,20 @@ impl Kv {
         self.store.read_blocking(|txn| read(&KvSnapshot::open(txn)?))
     }
 
-    /// The same, of some tables only: opening one takes about a microsecond.
+    /// Shows an entry, if there is one, to `read` on this thread, as of the last commit that anybody
+    /// was told of or later.
+    ///
+    /// The one read that async code may do itself: it is one page at each level of the tree, mostly
+    /// 4 KiB and at most 128, which takes a few microseconds while they are in memory.
     ///
     /// # Errors
     /// As [`Kv::read`].
-    pub fn read_some_blocking<T>(
+    pub fn peek<T>(
         &self,
-        tables: &[KvTable],
-        read: impl FnOnce(&KvSnapshot) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        self.store.read_blocking(|txn| read(&KvSnapshot::open_some(txn, tables)?))
+        key: &[u8],
+        read: impl FnOnce(&[u8]) -> T,
+    ) -> Result<Option<T>, StoreError> {
+        self.store.read_latest(|snapshot| snapshot.get_with(KvTable::Entries, key, read))
     }
 
     /// Waits until what was handed in before is durable: after [`StoreError::Busy`] there is room.

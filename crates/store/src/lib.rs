@@ -2,8 +2,8 @@
 //!
 //! Sits between the types and the protocol crates: it knows tables of bytes, not what they mean.
 //! Writes go through a bounded queue to the store's own thread, which commits them in batches;
-//! reads are snapshots taken on the blocking pool. redb is used by this crate alone and never
-//! called from async code.
+//! reads are snapshots taken on the blocking pool. redb is used by this crate alone and not called
+//! from async code, but for [`Kv::peek`].
 //!
 //! Invariant: a write whose [`Pending`] resolved to `Ok` is on disk and survives `kill -9` and a
 //! power cut (as far as the disk honours `fsync`); a write that failed says so.
@@ -35,6 +35,7 @@ mod handle;
 mod job;
 mod known;
 mod kv;
+mod latest;
 mod lock;
 mod marks;
 mod medium;

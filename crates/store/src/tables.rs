@@ -83,6 +83,7 @@ pub(crate) const KNOWN: Table = TableDefinition::new("known");
 /// | 6 | the latest reading of the clock |
 /// | 7, space | empty: the space is being removed |
 /// | 8, space | empty: entries under a revoked grant are being removed |
+/// | 9, space | what is to be added to [`KV_SUMMARIES`]; none: nothing |
 pub(crate) const KV_META: Table = TableDefinition::new("kv_meta");
 
 /// Current versions, deleted ones included.

@@ -17,7 +17,7 @@ use crate::{
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
 
-fn wait<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
@@ -142,7 +142,7 @@ fn the_outcome_of_an_operation_reaches_the_caller() {
     assert_eq!((number, counter.load(SeqCst)), (41, 1));
 }
 
-fn flaky() -> (Store, Arc<Flaky>) {
+pub(crate) fn flaky() -> (Store, Arc<Flaky>) {
     let flaky = Arc::<Flaky>::default();
     let medium = Medium::Memory(Shared(flaky.clone()));
     let database = medium.open().unwrap();
@@ -235,4 +235,22 @@ fn damage_met_while_running_makes_the_file_suspect_until_it_is_verified() {
     assert!(!suspect.exists());
     wait(store.write::<(), _>(0, |_| Err(StoreError::corrupt("a page")))).unwrap_err();
     assert!(suspect.exists());
+}
+
+#[test]
+fn a_commit_is_told_of_before_the_outcome_and_also_when_nobody_waits() {
+    let store = Store::in_memory();
+    let told = Arc::new(AtomicUsize::new(0));
+    let write = |fails: bool| {
+        let told = told.clone();
+        let outcome = move |_: &_| if fails { Err(StoreError::defect("no")) } else { Ok(7) };
+        store.write_then(0, outcome, move |seven| _ = told.fetch_add(*seven, SeqCst))
+    };
+    assert_eq!(wait(write(false)).unwrap(), 7);
+    assert_eq!(told.load(SeqCst), 7);
+    drop(write(false));
+    wait(store.flush()).unwrap();
+    assert_eq!(told.load(SeqCst), 14);
+    wait(write(true)).unwrap_err();
+    assert_eq!(told.load(SeqCst), 14, "nothing was committed");
 }

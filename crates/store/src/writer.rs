@@ -93,6 +93,11 @@ impl Writer {
     /// All or nothing.
     fn commit(&self, batch: &mut [Entry]) -> Result<(), Fault> {
         let txn = contain(|| self.disk.begin_write()).map_err(Fault::Storage)?;
+        // While anybody reads what a commit replaces, redb gives the pages back with the next commit;
+        // otherwise by a second commit at once, which is not synced: it makes every commit longer, and
+        // leaves pages in the write buffer, in which every read that misses the cache then looks for
+        // something to make room with.
+        let _reading = contain(|| self.disk.begin_read()).map_err(Fault::Storage)?;
         if let Err(error) = apply(batch, &txn) {
             let rolled_back = contain(|| Ok(txn.abort()?));
             return Err(match rolled_back {
@@ -109,6 +114,7 @@ impl Writer {
         });
         match committed {
             Ok(()) => {
+                self.disk.latest.forget();
                 self.counters.commits.fetch_add(1, Relaxed);
                 self.counters.bytes.store(self.disk.bytes(), Relaxed);
                 Ok(())

@@ -25,7 +25,8 @@ pub mod ticket;
 
 pub use entry::{Entry, Fingerprint, Kind, MAX_ENTRY_BYTES, MAX_KEY_BYTES};
 pub use proof::{
-    Claimed, EntryError, MAX_DEPTH, MAX_GROUP, MAX_PROOF_BYTES, Proof, SignedEntry, Verifier, root,
+    Claimed, EntryError, Kept, MAX_DEPTH, MAX_GROUP, MAX_PROOF_BYTES, Proof, SignedEntry, Verifier,
+    root,
 };
 
 use peerage_types::{Network, SpaceId};

@@ -65,15 +65,24 @@ impl Value {
     /// The value again; `None` when the bytes are none of that type.
     #[must_use]
     pub fn from_bytes(kind: ValueKind, bytes: &Bytes) -> Option<Self> {
-        let number = || bytes[..].try_into().ok();
         match kind {
-            ValueKind::String => String::from_utf8(bytes.to_vec()).ok().map(Self::String),
+            ValueKind::Bytes => Some(Self::Bytes(bytes.clone())),
+            _ => Self::copied(kind, bytes),
+        }
+    }
+
+    /// The value of bytes that are somebody else's; `None` when they are none of that type.
+    #[must_use]
+    pub fn copied(kind: ValueKind, bytes: &[u8]) -> Option<Self> {
+        let number = || bytes.try_into().ok();
+        match kind {
+            ValueKind::String => str::from_utf8(bytes).ok().map(|text| Self::String(text.into())),
             ValueKind::Int => number().map(i64::from_be_bytes).map(Self::Int),
             ValueKind::Float => number()
                 .map(f64::from_be_bytes)
                 .filter(|number| number.is_finite())
                 .map(Self::Float),
-            ValueKind::Bytes => Some(Self::Bytes(bytes.clone())),
+            ValueKind::Bytes => Some(Self::Bytes(Bytes::copy_from_slice(bytes))),
             ValueKind::Json => serde_json::from_slice(bytes).ok().map(Self::Json),
         }
     }

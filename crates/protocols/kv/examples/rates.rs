@@ -1,5 +1,6 @@
 //! What a replica does in a second, beside what the machine can do:
-//! `cargo run --release -p peerage-kv --example rates [folder on the disk to be measured]`.
+//! `cargo run --release -p peerage-kv --example rates [folder on the disk to be measured [parts]]`; the parts
+//! are `singles`, `gets` and `batches`.
 
 use std::{
     error::Error,
@@ -12,7 +13,7 @@ use std::{
 use ed25519_dalek::{Signer as _, SigningKey};
 use peerage_api::kv::Write;
 use peerage_kv::{Incoming, LEAF_LEVEL, Limits, Node, Replica, Signer};
-use peerage_store::{KvTable, Store};
+use peerage_store::{KvTable, KvTxn, Store, StoreError};
 use peerage_types::{KvKey, Network, PeerId, Space, UnixMillis};
 use peerage_wire::kv::{Claimed, SignedEntry};
 
@@ -30,12 +31,22 @@ async fn main() -> Outcome {
     let _ = std::fs::remove_dir_all(&folder);
     let full = std::env::var_os("ENTRIES").and_then(|text| text.into_string().ok());
     let full = full.map_or(Ok(1_000_000), |text| text.parse::<usize>())?;
-    signing();
-    singles(&folder).await?;
-    let replica = batches(&folder).await?;
-    gets(&replica).await?;
-    receives(&folder, &replica).await?;
-    summaries(replica, full).await?;
+    let only: Vec<_> = std::env::args().skip(2).collect();
+    let wants = |part: &str| only.is_empty() || only.iter().any(|it| it == part);
+    if wants("singles") {
+        singles(&folder, 1, 1_000).await?;
+        singles(&folder, 7, 100_000).await?;
+        crowd(&folder).await?;
+    }
+    if wants("gets") {
+        gets(&folder).await?;
+    }
+    if wants("batches") {
+        signing();
+        let replica = batches(&folder).await?;
+        receives(&folder, &replica).await?;
+        summaries(replica, full).await?;
+    }
     std::fs::remove_dir_all(&folder)?;
     Ok(())
 }
@@ -58,7 +69,7 @@ async fn open(folder: &Path, number: u8) -> Outcome<Replica> {
 }
 
 fn puts(first: usize, count: usize) -> Vec<Write> {
-    let put = |n: usize| Write::put(name(n), format!("value {n:>10}"));
+    let put = |n: usize| Write::put(name(n), format!("value {n:>94}"));
     (first..first + count).map(put).collect()
 }
 
@@ -84,34 +95,61 @@ fn signing() {
     show(&format!("bare signatures, {cores} cores"), cores * EACH, begun.elapsed());
 }
 
-/// One put after the other, beside a commit of the same bytes by the same store.
-async fn singles(folder: &Path) -> Outcome {
-    const COUNT: usize = 500;
-    let replica = open(folder, 1).await?;
-    let mut puts = puts(0, 2 * COUNT).into_iter();
-    for round in 0..2 {
+/// One put after the other, in turns with commits of the same bytes by the same kind of store; into a space
+/// that has some entries, and into one that has many.
+async fn singles(folder: &Path, number: u8, filled: usize) -> Outcome {
+    const ROUNDS: usize = 15;
+    const EACH: usize = 100;
+    const BEFORE: usize = 10_000_000;
+    let replica = open(folder, number).await?;
+    fill(&replica, BEFORE, filled).await?;
+    let store = Store::open(&folder.join(format!("bare-{number}")))?.store;
+    let before = (BEFORE..BEFORE + filled).map(bare_put).collect::<Vec<_>>();
+    let all = move |txn: &mut KvTxn<'_>| before.iter().try_for_each(|put| put(txn));
+    store.kv().write(400 * filled, all).await?;
+    let (mut taken, mut bare) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        let numbers = round * EACH..(round + 1) * EACH;
         let begun = Instant::now();
-        for write in puts.by_ref().take(COUNT) {
-            replica.apply(Space::Default, replica.local(), vec![write], UnixMillis::now()).await?;
+        for n in numbers.clone() {
+            let now = UnixMillis::now();
+            replica.apply(Space::Default, replica.local(), puts(n, 1), now).await?;
         }
-        if round == 1 {
-            show("single puts, one after the other", COUNT, begun.elapsed());
-        }
-    }
-    let store = Store::open(&folder.join("bare"))?.store;
-    for round in 0..2 {
+        taken.push(begun.elapsed());
         let begun = Instant::now();
-        for n in 0..COUNT {
-            let (key, row) = (name(n + round * COUNT), [7; 350]);
-            let put = move |txn: &mut peerage_store::KvTxn<'_>| {
-                txn.put(KvTable::Entries, key.as_str().as_bytes(), &row)
-            };
-            store.kv().write(400, put).await?;
+        for n in numbers {
+            store.kv().write(400, bare_put(n)).await?;
         }
-        if round == 1 {
-            show("  bare commits of 350 bytes", COUNT, begun.elapsed());
-        }
+        bare.push(begun.elapsed());
     }
+    let (taken, bare) = (median(taken), median(bare));
+    show(&format!("single puts, one after the other, {filled}"), EACH, taken);
+    show("  bare commits of 350 bytes", EACH, bare);
+    println!("  {:.2} times as long", taken.as_secs_f64() / bare.as_secs_f64());
+    store.close().await?;
+    Ok(())
+}
+
+fn bare_put(n: usize) -> impl Fn(&mut KvTxn<'_>) -> Result<(), StoreError> {
+    let key = name(n);
+    move |txn| txn.put(KvTable::Entries, key.as_str().as_bytes(), &[7; 350])
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+async fn fill(replica: &Replica, first: usize, count: usize) -> Outcome {
+    for at in (first..first + count).step_by(BATCH) {
+        let writes = puts(at, BATCH.min(first + count - at));
+        replica.apply(Space::Default, replica.local(), writes, UnixMillis::now()).await?;
+    }
+    Ok(())
+}
+
+async fn crowd(folder: &Path) -> Outcome {
+    let replica = open(folder, 6).await?;
     let begun = Instant::now();
     let tasks = (0..64).map(|task| {
         let replica = replica.clone();
@@ -128,7 +166,6 @@ async fn singles(folder: &Path) -> Outcome {
         task.await??;
     }
     show("single puts, 64 at a time", 6_400, begun.elapsed());
-    store.close().await?;
     Ok(())
 }
 
@@ -159,20 +196,42 @@ async fn batches(folder: &Path) -> Outcome<Replica> {
     Ok(replica)
 }
 
-async fn gets(replica: &Replica) -> Outcome {
-    const COUNT: usize = 100_000;
-    let begun = Instant::now();
-    for n in 0..COUNT {
-        replica.get(Space::Default, name(n * 7 % SYNCED), UnixMillis(1)).await?;
+/// Of all keys in no order, and of few again and again.
+async fn gets(folder: &Path) -> Outcome {
+    const KEYS: usize = 200_000;
+    const FEW: usize = 1_000;
+    const ROUNDS: usize = 7;
+    let replica = open(folder, 5).await?;
+    fill(&replica, 0, KEYS).await?;
+    for (what, among, tasks) in [
+        ("gets of 200,000 keys, one after the other", KEYS, 1),
+        ("gets of 200,000 keys, 64 at a time", KEYS, 64),
+        ("gets of 1,000 keys, one after the other", FEW, 1),
+        ("gets of 1,000 keys, 64 at a time", FEW, 64),
+    ] {
+        let mut taken = Vec::new();
+        for round in 0..ROUNDS {
+            taken.push(get_some(&replica, among, tasks, round).await?);
+        }
+        show(what, GETS, median(taken));
     }
-    show("gets, one after the other", COUNT, begun.elapsed());
-    const EACH: usize = 10_000;
+    Ok(())
+}
+
+const GETS: usize = 128_000;
+
+async fn get_some(
+    replica: &Replica,
+    among: usize,
+    tasks: usize,
+    round: usize,
+) -> Outcome<Duration> {
     let begun = Instant::now();
-    let tasks = (0..64).map(|task| {
+    let tasks = (0..tasks).map(|task| {
         let replica = replica.clone();
         tokio::spawn(async move {
-            for n in 0..EACH {
-                let key = name((n * 13 + task * 1_009) % SYNCED);
+            for n in (task..GETS).step_by(tasks) {
+                let key = name((n + round * GETS) * 7_919 % among);
                 replica.get(Space::Default, key, UnixMillis(1)).await?;
             }
             Ok::<_, peerage_api::kv::KvError>(())
@@ -181,8 +240,7 @@ async fn gets(replica: &Replica) -> Outcome {
     for task in tasks.collect::<Vec<_>>() {
         task.await??;
     }
-    show("gets, 64 at a time", 64 * EACH, begun.elapsed());
-    Ok(())
+    Ok(begun.elapsed())
 }
 
 /// All entries of a replica into an empty one, in groups as they were signed and each by itself.

@@ -25,11 +25,12 @@ pub const MAX_PAGE_EVENTS: usize = 256;
 pub const MAX_PAGE_BYTES: usize = 2 << 20;
 /// Keys that [`Received`](crate::Received) names: for whoever passes them on, 1,000 × 1 KiB.
 pub const MAX_CHANGED: usize = 1_000;
-/// Reads that may wait for their turn: 4,096 × some 100 bytes = 400 KiB.
-pub const MAX_READS: usize = 4_096;
-/// Bytes of entries of one space that were read since its last change and are kept in memory; then
-/// they are forgotten: 4 MiB.
-pub const MAX_RECENT_BYTES: usize = 4 << 20;
+/// A single read that takes longer has waited for a disk: until one is faster again they are done on the
+/// blocking pool. Some 300 times what one takes in memory: 1 ms.
+pub const SLOW_READ: Duration = Duration::from_millis(1);
+/// Leaf buckets whose last changes wait to be brought into the summaries: 64 × 38 bytes = 2.4 KiB, which
+/// fits into a page with the counters that every write changes, too.
+pub const MAX_WAITING: usize = 64;
 /// Readers of changes of one space.
 pub const MAX_WATCHERS: usize = 256;
 /// Peers that a space remembers, the least recently synchronised are forgotten: 1,024 × 300 bytes.

@@ -138,8 +138,8 @@ impl Kv {
 
     fn get(&self, ask: Ask<Get>) {
         let now = UnixMillis::now();
-        match self.0.replica.recall(ask.request.space, &ask.request.key, now) {
-            Some(entry) => ask.reply(Ok(entry)),
+        match self.0.replica.get_at_once(ask.request.space, &ask.request.key, now) {
+            Some(answer) => ask.reply(answer),
             None => self.answer(ask, move |kv, it| async move {
                 kv.0.replica.get(it.space, it.key, now).await
             }),

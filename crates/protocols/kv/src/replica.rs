@@ -8,13 +8,12 @@ use std::{
     },
 };
 
-use futures::FutureExt as _;
 use peerage_api::kv::KvError;
-use peerage_store::{Kv, Pending, StoreError};
+use peerage_store::{Kv, KvTxn, Pending, StoreError};
 use peerage_types::{Space, SpaceId, UnixMillis};
 use peerage_wire::kv::default_space;
 
-use crate::{bounds::floor, clock::Clock, rows::Counters};
+use crate::{bounds::floor, clock::Clock};
 
 mod access;
 mod apply;
@@ -58,7 +57,7 @@ struct Inner {
     limits: Limits,
     clock: Mutex<Clock>,
     spaces: RwLock<BTreeMap<SpaceId, Arc<SpaceState>>>,
-    reads: reads::Reads,
+    pace: reads::Pace,
     /// Up to when deleted entries were forgotten; in ms.
     floor: AtomicU64,
 }
@@ -133,23 +132,21 @@ impl Replica {
         tokio::task::spawn_blocking(work).await.map_err(|_| stored(StoreError::Closed))
     }
 
-    /// Waits for a write and tells of it, even if this is dropped.
-    async fn committed<T: Send + 'static>(
+    /// Hands in a write whose commit is told to those who wait for changes of the space, whether or not
+    /// anybody waits for this.
+    fn commit<T: Send + 'static>(
         &self,
         space: &Arc<SpaceState>,
-        mut pending: Pending<batch::Verdict<T>>,
-    ) -> Result<(Counters, T), KvError> {
+        bytes: usize,
+        apply: impl Fn(&mut KvTxn<'_>) -> Result<batch::Verdict<T>, StoreError> + Send + 'static,
+    ) -> Pending<batch::Verdict<T>> {
         let space = space.clone();
-        let publish = move |outcome: Result<batch::Verdict<T>, StoreError>| {
-            let (counters, made) = outcome.map_err(stored)??;
-            space.publish(counters);
-            Ok((counters, made))
+        let publish = move |verdict: &batch::Verdict<T>| {
+            if let Ok((counters, _)) = verdict {
+                space.publish(*counters);
+            }
         };
-        if let Some(outcome) = (&mut pending).now_or_never() {
-            return publish(outcome);
-        }
-        let told = tokio::spawn(async move { publish(pending.await) });
-        told.await.unwrap_or_else(|_| Err(stored(StoreError::Closed)))
+        self.inner.kv.write_then(bytes, apply, publish)
     }
 }
 

@@ -11,6 +11,7 @@
 //! | Meta | 6 | the latest clock reading, `u64` |
 //! | Meta | 7, space | empty: the space was left and is being removed |
 //! | Meta | 8, space | empty: entries that no grant covers any more are being removed |
+//! | Meta | 9, space | up to 64 × (prefix of a leaf bucket `u16`, count `i32`, sum 32, little-endian): to be added to Summaries |
 //! | Entries | space, key | [`Row`] |
 //! | Feed | space, sequence number `u64` | from whom, 8 bytes (zeros: written here), key |
 //! | Leaves | space, hash of the key 16 | sequence number `u64`, fingerprint 32 |
@@ -24,7 +25,9 @@ mod meta;
 mod row;
 
 pub(crate) use meta::{Counters, ReplicaRow, SpaceRow, Usage};
-pub(crate) use row::{BARE, EXPIRED, REMOTE, Row, died, fingerprint_in, head, is_dead, weight};
+pub(crate) use row::{
+    BARE, EXPIRED, REMOTE, Row, Shown, died, fingerprint_in, head, is_dead, weight,
+};
 
 use std::ops::Bound;
 
@@ -50,6 +53,7 @@ pub(crate) enum Meta {
     Grant = 5,
     Leaving = 7,
     Revoking = 8,
+    Waiting = 9,
 }
 
 /// What the keys of Meta of one kind in one space begin with; the key itself where there is one.

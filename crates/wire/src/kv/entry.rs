@@ -107,8 +107,7 @@ impl Entry {
     /// The name of this version for people.
     #[must_use]
     pub fn revision(&self, fingerprint: &Fingerprint) -> Revision {
-        let mark = *fingerprint.first_chunk().expect("32 bytes");
-        Revision { hlc: self.hlc, mark }
+        revision(self.hlc, fingerprint)
     }
 
     /// Where it stands among the versions of its key: the greatest wins, everywhere.
@@ -116,6 +115,11 @@ impl Entry {
     pub fn rank(&self, fingerprint: &Fingerprint) -> (Hlc, [u8; 32], Fingerprint) {
         (self.hlc, *self.author.key(), *fingerprint)
     }
+}
+
+pub(super) fn revision(hlc: Hlc, fingerprint: &Fingerprint) -> Revision {
+    let mark = *fingerprint.first_chunk().expect("32 bytes");
+    Revision { hlc, mark }
 }
 
 /// The author as it is written in entries, 33 bytes.

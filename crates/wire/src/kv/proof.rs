@@ -1,11 +1,11 @@
 //! That an author has signed an entry, alone or with up to 15 others.
 
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
-use peerage_types::{Hlc, KvKey, SpaceId, UnixMillis};
+use peerage_types::{Author, Hlc, KvKey, Revision, SpaceId, UnixMillis};
 
 use super::{
     Entry, Fingerprint, Kind, MAX_INLINE_BYTES, MAX_VALUE_BYTES,
-    entry::{put_author, take_author},
+    entry::{put_author, revision, take_author},
     named, take,
 };
 
@@ -74,13 +74,22 @@ impl Proof {
     /// Takes it from the front.
     #[must_use]
     pub fn decode(body: &mut &[u8]) -> Option<Self> {
-        let [depth, place] = take(body)?;
-        if depth > MAX_DEPTH || place >= 1 << depth {
-            return None;
-        }
+        let (depth, place) = Self::shape(body)?;
         let signature = take(body)?;
         let siblings = (0..depth).map(|_| take(body)).collect::<Option<_>>()?;
         Some(Self { signature, place, siblings })
+    }
+
+    fn shape(body: &mut &[u8]) -> Option<(u8, u8)> {
+        let [depth, place] = take(body)?;
+        (depth <= MAX_DEPTH && place < 1 << depth).then_some((depth, place))
+    }
+
+    /// Passes over one at the front.
+    fn skip(body: &mut &[u8]) -> Option<()> {
+        let (depth, _) = Self::shape(body)?;
+        *body = body.get(64 + 32 * usize::from(depth)..)?;
+        Some(())
     }
 }
 
@@ -188,6 +197,36 @@ impl SignedEntry {
     /// Takes from the front what [`SignedEntry::keep`] has written; nothing is verified again.
     #[must_use]
     pub fn kept(space: SpaceId, key: KvKey, body: &mut &[u8]) -> Option<Self> {
+        let (kept, hash) = Kept::head(body)?;
+        let Kept { fingerprint, author, hlc, kind, size, expires } = kept;
+        let entry = Entry { space, key, hlc, author, kind, size, hash, expires };
+        Some(Self { entry, fingerprint, proof: Proof::decode(body)? })
+    }
+}
+
+/// What a store has kept of an entry, without what proves it: for who only reads its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "as the fields of `Entry`")]
+pub struct Kept {
+    pub fingerprint: Fingerprint,
+    pub author: Author,
+    pub hlc: Hlc,
+    pub kind: Kind,
+    pub size: u32,
+    pub expires: Option<UnixMillis>,
+}
+
+impl Kept {
+    /// Takes from the front what [`SignedEntry::keep`] has written, and passes over the proof.
+    #[must_use]
+    pub fn take(body: &mut &[u8]) -> Option<Self> {
+        let (kept, _) = Self::head(body)?;
+        Proof::skip(body)?;
+        Some(kept)
+    }
+
+    /// And the hash of the value.
+    fn head(body: &mut &[u8]) -> Option<(Self, [u8; 32])> {
         let fingerprint = take(body)?;
         let author = take_author(body)?;
         let hlc = Hlc(u64::from_be_bytes(take(body)?));
@@ -195,8 +234,13 @@ impl SignedEntry {
         let size = u32::from_be_bytes(take(body)?);
         let hash = take(body)?;
         let expires = expiry(take(body)?);
-        let entry = Entry { space, key, hlc, author, kind, size, hash, expires };
-        Some(Self { entry, fingerprint, proof: Proof::decode(body)? })
+        Some((Self { fingerprint, author, hlc, kind, size, expires }, hash))
+    }
+
+    /// The name of this version for people.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        revision(self.hlc, &self.fingerprint)
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
     Limits, Replica, Signer, SpaceState,
     batch::{Batch, Check, Mode, Orders},
     edit::Candidate,
+    stored,
 };
 use crate::{KeyHash, bounds::MAX_AT_ONCE, key_hash};
 
@@ -91,9 +92,9 @@ impl Replica {
             .await?;
         let last =
             batch.candidates.last().map(|last| last.entry().revision(last.signed.fingerprint()));
-        let pending = self.inner.kv.write(bytes, move |txn| batch.write(txn));
+        let pending = self.commit(&space, bytes, move |txn| batch.write(txn));
         drop(gate);
-        let (counters, _) = self.committed(&space, pending).await?;
+        let (counters, _) = pending.await.map_err(stored)??;
         let revision = last.ok_or_else(empty)?;
         Ok(Applied { seq: counters.head, revision })
     }

@@ -10,7 +10,7 @@ use peerage_store::{KvRead, KvTable, StoreError};
 use peerage_types::{Author, SpaceId};
 use peerage_wire::kv::Entry;
 
-use super::{Place, Replica, children, parts, stored};
+use super::{Place, Replica, children, parts, stored, sums::waiting};
 use crate::{
     KeyHash, LEAF_LEVEL, Node, Summary,
     bounds::HISTORY,
@@ -164,9 +164,7 @@ impl Derived {
 
     fn has_summaries(&self, read: &impl KvRead, no: rows::SpaceNo) -> Result<bool, StoreError> {
         let above = self.nodes.keys().filter(|node| node.level < LEAF_LEVEL);
-        let mut count = 0;
         for node in above {
-            count += 1;
             for (nibble, child) in (0..).zip(children(read, no, *node)?) {
                 let derived = node.child(nibble).and_then(|child| self.nodes.get(&child));
                 if child != derived.copied().unwrap_or_default() {
@@ -174,7 +172,24 @@ impl Derived {
                 }
             }
         }
-        Ok(all(read, KvTable::Summaries, &no.to_be_bytes(), false)?.len() == count)
+        let rows = all(read, KvTable::Summaries, &no.to_be_bytes(), false)?.len();
+        Ok(rows == self.stored_nodes(waiting(read, no)?))
+    }
+
+    /// How many nodes above the leaf buckets are not empty without what waits.
+    fn stored_nodes(&self, waiting: BTreeMap<u16, Summary>) -> usize {
+        let mut nodes = self.nodes.clone();
+        for (bucket, delta) in waiting {
+            for level in 0..=LEAF_LEVEL {
+                let prefix = u32::from(bucket) >> (4 * u32::from(LEAF_LEVEL - level));
+                let node = Node { level, prefix: prefix as u16 };
+                nodes.entry(node).or_default().split(&delta);
+            }
+        }
+        let is_stored = |(node, sum): &(&Node, &Summary)| {
+            node.level < LEAF_LEVEL && **sum != Summary::default()
+        };
+        nodes.iter().filter(is_stored).count()
     }
 }
 

@@ -154,15 +154,19 @@ fn large(read: &impl KvRead, place: Place, row: &Row) -> Result<Bytes, StoreErro
 }
 
 fn value_of(kind: Kind, bytes: &Bytes) -> Option<Value> {
-    let kind = match kind {
-        Kind::String => ValueKind::String,
-        Kind::Int => ValueKind::Int,
-        Kind::Float => ValueKind::Float,
-        Kind::Bytes => ValueKind::Bytes,
-        Kind::Json => ValueKind::Json,
-        Kind::Delete | Kind::Purge => return None,
-    };
-    Value::from_bytes(kind, bytes)
+    Value::from_bytes(type_of(kind)?, bytes)
+}
+
+/// The type of a value, unless it is a deletion.
+pub(super) fn type_of(kind: Kind) -> Option<ValueKind> {
+    match kind {
+        Kind::String => Some(ValueKind::String),
+        Kind::Int => Some(ValueKind::Int),
+        Kind::Float => Some(ValueKind::Float),
+        Kind::Bytes => Some(ValueKind::Bytes),
+        Kind::Json => Some(ValueKind::Json),
+        Kind::Delete | Kind::Purge => None,
+    }
 }
 
 /// What a version did.

@@ -11,7 +11,7 @@ use peerage_api::kv::SpaceKind;
 use peerage_store::{Kv, KvRead, KvTable, KvTxn, StoreError};
 use peerage_types::{Hlc, Network, Space, SpaceId, UnixMillis};
 
-use super::{Inner, Limits, Place, Replica, Signer, SpaceState, default_space, reads::Reads};
+use super::{Inner, Limits, Place, Replica, Signer, SpaceState, default_space, reads::Pace};
 use crate::{
     bounds::floor,
     clock::Clock,
@@ -58,7 +58,7 @@ impl Replica {
             spaces.insert(row.id, Arc::new(state(no, space, row, counters, grants)));
         }
         let inner = Inner {
-            reads: Reads::new(kv.clone()),
+            pace: Pace::default(),
             kv,
             local,
             default,

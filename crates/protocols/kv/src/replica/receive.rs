@@ -193,7 +193,7 @@ impl Replica {
         let mut pending;
         loop {
             let written = batch.clone();
-            pending = self.inner.kv.write(bytes, move |txn| written.write(txn));
+            pending = self.commit(space, bytes, move |txn| written.write(txn));
             match pending.refused() {
                 Some(peerage_store::StoreError::Busy) => {
                     self.inner.kv.flush().await.map_err(stored)?
@@ -202,7 +202,7 @@ impl Replica {
             }
         }
         drop(gate);
-        let (_, outcome) = self.committed(space, pending).await?;
+        let (_, outcome) = pending.await.map_err(stored)??;
         Ok(outcome)
     }
 }

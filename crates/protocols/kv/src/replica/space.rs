@@ -10,7 +10,7 @@ use peerage_api::kv::{KvError, SpaceKind};
 use peerage_types::{PeerId, Space, UnixMillis};
 use tokio::sync::{Semaphore, watch};
 
-use super::{Joined, edit::Place, reads::Recent};
+use super::{Joined, edit::Place};
 use crate::{
     Cursor,
     bounds::{MAX_REPLICAS, MAX_WATCHERS},
@@ -32,7 +32,6 @@ pub(crate) struct SpaceState {
     /// As of the last write that was committed.
     pub(crate) counters: watch::Sender<Counters>,
     pub(crate) watchers: Arc<Semaphore>,
-    recent: Mutex<Recent>,
     noted: Mutex<HashMap<PeerId, (UnixMillis, Noted)>>,
 }
 
@@ -60,7 +59,6 @@ impl SpaceState {
             gate: tokio::sync::Mutex::new(()),
             counters: watch::Sender::new(counters),
             watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
-            recent: Mutex::default(),
             noted: Mutex::default(),
         }
     }
@@ -99,10 +97,6 @@ impl SpaceState {
             noted.insert(peer, (now, what));
         }
         is_noted
-    }
-
-    pub(crate) fn recent(&self) -> MutexGuard<'_, Recent> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Nothing for the default space.

@@ -121,7 +121,7 @@ fn remove_some(txn: &mut KvTxn<'_>, no: SpaceNo) -> Result<bool, StoreError> {
     ] {
         remove_prefix(txn, table, &of_space, &mut left)?;
     }
-    for kind in [Meta::Author, Meta::Replica, Meta::Grant, Meta::Revoking] {
+    for kind in [Meta::Author, Meta::Replica, Meta::Grant, Meta::Revoking, Meta::Waiting] {
         remove_prefix(txn, KvTable::Meta, &rows::meta(kind, no), &mut left)?;
     }
     let mut expiring = Vec::new();

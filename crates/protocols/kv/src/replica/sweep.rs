@@ -124,12 +124,12 @@ impl Replica {
             return Ok(0);
         }
         let (place, named) = (space.place, space.space);
-        let pending = self.inner.kv.write(0, move |txn| {
+        let pending = self.commit(space, 0, move |txn| {
             let erased = erase_some(txn, place, &keys, &*pick)?;
             let verdict: Verdict<u64> = erased.ok_or(KvError::NoSuchSpace { space: named });
             Ok(verdict)
         });
-        let (_, erased) = self.committed(space, pending).await?;
+        let (_, erased) = pending.await.map_err(stored)??;
         Ok(erased)
     }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use peerage_store::StoreError;
 use peerage_types::{KvKey, SpaceId, UnixMillis};
-use peerage_wire::kv::{Entry, Fingerprint, MAX_INLINE_BYTES, SignedEntry};
+use peerage_wire::kv::{Entry, Fingerprint, Kept, MAX_INLINE_BYTES, SignedEntry};
 
 use super::corrupt;
 
@@ -31,12 +31,10 @@ pub(crate) struct Row {
 impl Row {
     pub(crate) fn decode(space: SpaceId, key: &KvKey, bytes: &[u8]) -> Result<Self, StoreError> {
         let parse = || {
-            let (seq, rest) = bytes.split_first_chunk()?;
-            let ([flags, past], mut rest) = rest.split_first_chunk()?;
+            let (seq, flags, past, mut rest) = opened(bytes)?;
             let signed = SignedEntry::kept(space, key.clone(), &mut rest)?;
-            let seq = u64::from_be_bytes(*seq);
             let value = Bytes::copy_from_slice(rest);
-            Some(Self { seq, flags: *flags, past: *past, signed, value })
+            Some(Self { seq, flags, past, signed, value })
         };
         parse().ok_or_else(|| corrupt("an entry"))
     }
@@ -64,8 +62,7 @@ impl Row {
 
     /// Whether the value is in Values.
     pub(crate) fn has_parts(&self) -> bool {
-        let large = self.entry().size as usize > MAX_INLINE_BYTES;
-        large && !self.is_dead() && self.flags & BARE == 0
+        has_parts(self.entry().size, self.is_dead(), self.flags)
     }
 
     /// The bytes it counts for.
@@ -80,6 +77,44 @@ impl Row {
         }
         self
     }
+}
+
+/// What a reader is shown of a version: all but its proof, and its value where it is.
+#[derive(Debug)]
+pub(crate) struct Shown<'a> {
+    pub(crate) seq: u64,
+    flags: u8,
+    pub(crate) kept: Kept,
+    pub(crate) value: &'a [u8],
+}
+
+impl<'a> Shown<'a> {
+    pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self, StoreError> {
+        let parse = || {
+            let (seq, flags, _, mut value) = opened(bytes)?;
+            let kept = Kept::take(&mut value)?;
+            Some(Self { seq, flags, kept, value })
+        };
+        parse().ok_or_else(|| corrupt("an entry"))
+    }
+
+    fn is_dead(&self) -> bool {
+        !self.kept.kind.has_value() || self.flags & EXPIRED != 0
+    }
+
+    /// As [`Row::is_gone`].
+    pub(crate) fn is_gone(&self, now: UnixMillis) -> bool {
+        self.is_dead() || self.kept.expires.is_some_and(|at| at <= now)
+    }
+
+    /// As [`Row::has_parts`].
+    pub(crate) fn has_parts(&self) -> bool {
+        has_parts(self.kept.size, self.is_dead(), self.flags)
+    }
+}
+
+fn has_parts(size: u32, is_dead: bool, flags: u8) -> bool {
+    size as usize > MAX_INLINE_BYTES && !is_dead && flags & BARE == 0
 }
 
 pub(crate) fn is_dead(entry: &Entry, flags: u8) -> bool {
@@ -102,6 +137,13 @@ pub(crate) fn head(seq: u64, flags: u8, past: u8, rest: usize) -> Vec<u8> {
     bytes.extend_from_slice(&seq.to_be_bytes());
     bytes.extend_from_slice(&[flags, past]);
     bytes
+}
+
+/// The header, and what follows it.
+fn opened(bytes: &[u8]) -> Option<(u64, u8, u8, &[u8])> {
+    let (seq, rest) = bytes.split_first_chunk()?;
+    let ([flags, past], rest) = rest.split_first_chunk()?;
+    Some((u64::from_be_bytes(*seq), *flags, *past, rest))
 }
 
 /// The fingerprint in the bytes of a row, without reading the rest.

@@ -1,5 +1,7 @@
 //! Versions and changes.
 
+use futures::FutureExt as _;
+
 use super::*;
 use crate::bounds::HISTORY;
 

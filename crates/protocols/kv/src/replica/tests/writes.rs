@@ -1,6 +1,9 @@
 //! Writes of this node, and reading them.
 
+use peerage_wire::kv::MAX_INLINE_BYTES;
+
 use super::*;
+use crate::bounds::MAX_WAITING;
 
 #[tokio::test]
 async fn what_was_written_is_read_in_its_type_also_after_a_restart() {
@@ -193,15 +196,81 @@ async fn a_crash_at_any_write_leaves_all_of_a_batch_or_nothing() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_was_put_is_read_at_once_while_others_put() {
+    let replica = on(&Store::in_memory(), 1, Limits::default()).await;
+    let tasks = (0..8).map(|task| {
+        let replica = replica.clone();
+        tokio::spawn(async move {
+            let name = format!("k{task}");
+            for number in 0..50 {
+                let writes = vec![put(&name, number)];
+                replica.apply(Space::Default, replica.local(), writes, START).await.unwrap();
+                assert_eq!(replica.read(&name, START).await, Some(Value::Int(number)));
+            }
+            let delete = vec![Write::Delete { key: key(&name), expect: None }];
+            replica.apply(Space::Default, replica.local(), delete, START).await.unwrap();
+            assert_eq!(replica.read(&name, START).await, None);
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+    replica.assert_sound().await;
+}
+
+#[tokio::test]
+async fn summaries_are_right_while_changes_wait_and_when_they_are_brought_in() {
+    let (replica, store, _) = replica(1).await;
+    let waiting = || {
+        let read = store.kv().read_blocking(|snapshot| {
+            let no = replica.named(Space::Default).unwrap().place.no;
+            sums::waiting(snapshot, no)
+        });
+        read.unwrap().len()
+    };
+    let mut most = 0;
+    for n in 0..2 * MAX_WAITING {
+        let before = waiting();
+        // Each is checked by an audit.
+        replica.write(vec![put(format!("k{n}"), 1)], START).await.unwrap();
+        assert!(waiting() == before + 1 || (waiting() == 0 && before == MAX_WAITING));
+        most = most.max(waiting());
+    }
+    assert_eq!(most, MAX_WAITING);
+    for n in 0..MAX_WAITING {
+        let write = Write::Delete { key: key(format!("k{n}")), expect: None };
+        replica.write(vec![write], START).await.unwrap();
+    }
+    let many = (0..100).map(|n| put(format!("k{n}"), 2));
+    replica.write(many.collect(), START).await.unwrap();
+    assert_eq!(waiting(), 0);
+    assert_eq!(replica.whole().await.summary().count, 2 * MAX_WAITING as u64);
+}
+
+#[tokio::test]
+async fn while_the_disk_is_slow_and_for_large_values_reads_are_waited_for() {
+    let (replica, ..) = replica(1).await;
+    let large = Bytes::from(vec![7; MAX_INLINE_BYTES + 1]);
+    let all = vec![put("a", 1), put("large", Value::Bytes(large.clone()))];
+    replica.write(all, START).await.unwrap();
+    let at_once = |name: &str| replica.get_at_once(Space::Default, &key(name), START);
+    assert!(at_once("a").unwrap().is_ok() && at_once("b").unwrap().is_err());
+    assert_eq!(at_once("large"), None);
+    assert_eq!(replica.read("large", START).await, Some(Value::Bytes(large)));
+    replica.inner.pace.slow_down();
+    assert_eq!(at_once("a"), None);
+    assert_eq!(replica.read("b", START).await, None);
+    while at_once("a").is_none() {
+        assert_eq!(replica.read("a", START).await, Some(Value::Int(1)));
+    }
+}
+
 #[tokio::test]
 async fn what_is_read_again_is_never_older_than_what_was_written() {
     let (replica, ..) = replica(1).await;
-    let view = |replica: &Replica| replica.recall(Space::Default, &key("a"), START);
     for number in 0..20 {
         replica.write(vec![put("a", number), put("b", number)], START).await.unwrap();
-        assert_eq!(view(&replica), None, "a change makes what was read before worthless");
-        assert_eq!(replica.read("a", START).await, Some(Value::Int(number)));
-        assert_eq!(view(&replica).map(|entry| entry.value), Some(Value::Int(number)));
         assert_eq!(replica.read("a", START).await, Some(Value::Int(number)));
     }
     let expiring = put("a", 1).expiring(Duration::from_secs(1));
