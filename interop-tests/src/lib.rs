@@ -12,12 +12,17 @@ mod foreign;
 mod netns;
 mod node;
 mod process;
+mod table;
 mod toolchain;
+mod transport;
+mod user;
 mod waiting;
 
 pub use dht::{Dht, Item};
-pub use foreign::{Foreign, Identity, Kind, Message, Transport};
+pub use foreign::{Foreign, Held, Identity, Kind, Message};
 pub use netns::{Host, Lan, Plan};
 pub use node::{CommandError, Home, Node, without_daemon};
 pub use process::Process;
+pub use table::{Obstacle, Outcome, Row, Table};
 pub use toolchain::require_all;
+pub use transport::Transport;

@@ -106,6 +106,10 @@ impl Node {
         Ok(peerage::Remote::connect(self.home.data.path()).await?)
     }
 
+    pub(crate) fn data(&self) -> &Path {
+        self.home.data.path()
+    }
+
     /// A fault with what the daemon logged of late.
     pub(crate) fn said(&self, fault: &str) -> String {
         self.daemon.said(fault)
@@ -242,7 +246,16 @@ fn binary() -> Result<&'static Path> {
 }
 
 fn build() -> Result<PathBuf> {
-    let output = std::process::Command::new(env!("CARGO"))
+    let mut cargo = std::process::Command::new(env!("CARGO"));
+    // Of this package, set by the cargo that runs the tests: build scripts that look at them would
+    // run again, here and at the next build outside, and what depends on them would be rebuilt.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(name.as_ref());
+        }
+    }
+    let output = cargo
         .args(["build", "--package", "peerage-node", "--bin", "peerage"])
         .args(["--message-format", "json", "--manifest-path"])
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))
