@@ -1,6 +1,7 @@
 //! Our daemon and the commands given to it.
 
 use std::{
+    net::TcpListener,
     path::{Path, PathBuf},
     process::Stdio,
     sync::OnceLock,
@@ -68,6 +69,19 @@ impl Node {
             ["--listen", "/ip4/127.0.0.1/tcp/0", "--listen", "/ip4/127.0.0.1/udp/0/quic-v1"];
         let args = [&["--local-only", "--no-mdns"], &loopback[..], extra].concat();
         Home::new(None, &args)?.up().await
+    }
+
+    /// As [`Node::up`], and it is told that it can be reached, as by an operator: a node that cannot
+    /// tells others of no address in Kademlia.
+    ///
+    /// # Errors
+    /// As [`Node::up`].
+    pub async fn up_reachable(extra: &[&str]) -> Result<Self> {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let tcp = format!("/ip4/127.0.0.1/tcp/{port}");
+        let listen = ["--listen", &tcp, "--listen", "/ip4/127.0.0.1/udp/0/quic-v1"];
+        let args = [&["--local-only", "--no-mdns", "--external", &tcp], &listen[..], extra];
+        Home::new(None, &args.concat())?.up().await
     }
 
     /// Starts the daemon on a host of a [`Lan`](crate::Lan), as users do; `args` are further
@@ -218,6 +232,14 @@ pub fn without_daemon(host: &Host, args: &[&str]) -> Result<Process> {
     let mut command = peerage(Some(host))?;
     command.arg("--json").args(args);
     Process::spawn(format!("peerage {}", args.join(" ")), &mut command)
+}
+
+/// Builds the program, which otherwise happens when the first node starts, while others wait.
+///
+/// # Errors
+/// When it cannot be built.
+pub fn build_daemon() -> Result<()> {
+    binary().map(drop)
 }
 
 /// The program, cut off from what this machine has configured.

@@ -4,7 +4,7 @@ use std::{io::Write, path::PathBuf};
 
 use anyhow::{Result, ensure};
 use futures::{StreamExt, stream};
-use peerage_interop_tests::{Kind, Obstacle, Outcome, Row, Table, Transport};
+use peerage_interop_tests::{Kind, Obstacle, Outcome, Row, Table, Transport, build_daemon};
 
 use crate::meeting::{Dialler, Meeting, Protocol};
 
@@ -26,6 +26,7 @@ const CID_KEYS: Obstacle = Obstacle {
 
 #[tokio::test]
 async fn the_table_of_other_peoples_nodes() -> Result<()> {
+    build_daemon()?;
     let mut pairs = Vec::new();
     for kind in Kind::ALL {
         if kind.is_here()? {

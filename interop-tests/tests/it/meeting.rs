@@ -102,7 +102,7 @@ impl Meeting {
         let it = Foreign::spawn(kind, transport, &flags).await?;
         let mut it = it.ok_or_else(|| anyhow::anyhow!("the toolchain has gone"))?;
         let stranger = kad::prepare(&mut it).await?;
-        let node = Node::up(&["--network", NETWORK]).await?;
+        let node = Node::up_reachable(&["--network", NETWORK]).await?;
         let user = node.create_user(HANDLE).await?;
         match dialler {
             Dialler::We => drop(node.run(&["connect", it.address()?]).await?),
