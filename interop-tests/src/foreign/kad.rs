@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::{Foreign, text};
-use crate::process::PATIENCE;
 
 /// How often it is asked for what it does not tell by itself.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -65,15 +64,21 @@ impl Foreign {
     /// The value that `by` has under a key, once it has one.
     ///
     /// # Errors
-    /// When it never has.
-    pub async fn until_value(&mut self, key: &[u8], by: &str) -> Result<Vec<u8>> {
-        let deadline = Instant::now() + PATIENCE;
+    /// When it has none by the end of `patience`.
+    pub async fn until_value(
+        &mut self,
+        key: &[u8],
+        by: &str,
+        patience: Duration,
+    ) -> Result<Vec<u8>> {
+        let deadline = Instant::now() + patience;
         loop {
             let values = self.kad_get(key).await?;
             if let Some(value) = values.into_iter().find(|value| value.by == by) {
                 return Ok(value.what);
             }
-            ensure!(Instant::now() < deadline, self.process.said(&format!("sees no value at {by}")));
+            let fault = || self.process.said(&format!("sees no value at {by}"));
+            ensure!(Instant::now() < deadline, fault());
             sleep(POLL_INTERVAL).await;
         }
     }
@@ -81,9 +86,15 @@ impl Foreign {
     /// Returns once `by` knows a provider of a key.
     ///
     /// # Errors
-    /// When it never does.
-    pub async fn until_provider(&mut self, key: &[u8], by: &str, provider: &str) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+    /// When it does not by the end of `patience`.
+    pub async fn until_provider(
+        &mut self,
+        key: &[u8],
+        by: &str,
+        provider: &str,
+        patience: Duration,
+    ) -> Result<()> {
+        let deadline = Instant::now() + patience;
         loop {
             let providers = self.find_providers(key).await?;
             if providers.iter().any(|held| held.by == by && held.what == provider) {
