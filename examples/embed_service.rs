@@ -75,7 +75,14 @@ async fn main() -> anyhow::Result<()> {
 /// Only nodes with the same network name understand each other.
 fn settings(listen: Vec<Multiaddr>) -> anyhow::Result<Settings> {
     let network = Network::new("inventory")?;
-    Ok(Settings { network, listen, mdns: false, kad: false, ..Settings::default() })
+    Ok(Settings {
+        network,
+        listen,
+        mdns: false,
+        kad: false,
+        mainline: false,
+        ..Settings::default()
+    })
 }
 
 fn question_kind() -> anyhow::Result<MessageType> {

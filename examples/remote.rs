@@ -30,7 +30,11 @@ async fn main() -> anyhow::Result<()> {
     let (topic, node) = match &args[..] {
         [topic, dir] => (topic, Remote::connect(dir).await?),
         // The node runs as long as there is a handle on it.
-        [topic] => (topic, peerage::start(Settings::default()).await?.node),
+        [topic] => {
+            // Only the local network is asked.
+            let settings = Settings { mainline: false, ..Settings::default() };
+            (topic, peerage::start(settings).await?.node)
+        }
         _ => bail!("usage: remote TOPIC [DIR]"),
     };
     show_status(&node).await?;

@@ -52,7 +52,8 @@ async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     let mdns = args.listen.is_none();
     let listen = args.listen.into_iter().collect();
-    let running = peerage::start(Settings { listen, mdns, ..Settings::default() }).await?;
+    let running =
+        peerage::start(Settings { listen, mdns, mainline: mdns, ..Settings::default() }).await?;
     match args.command {
         Command::Share { paths } => share(&running.node, paths).await?,
         Command::Get { ticket, into } => get(&running.node, ticket, into).await?,

@@ -56,7 +56,14 @@ async fn main() -> anyhow::Result<()> {
 async fn start() -> anyhow::Result<Running> {
     let network = Network::new("shared-settings")?;
     let listen = vec!["/ip4/127.0.0.1/tcp/0".parse()?];
-    Ok(peerage::start(Settings { network, listen, mdns: false, ..Settings::default() }).await?)
+    Ok(peerage::start(Settings {
+        network,
+        listen,
+        mdns: false,
+        mainline: false,
+        ..Settings::default()
+    })
+    .await?)
 }
 
 /// Everybody meets the first; what one writes reaches the others whether or not they are connected.

@@ -129,6 +129,7 @@ async fn node(network: &str, data: Option<&Path>) -> Running {
         network: Network::new(network).unwrap(),
         listen: vec![LOOPBACK.parse().unwrap()],
         mdns: false,
+        mainline: false,
         ..Settings::default()
     };
     peerage::start(settings).await.unwrap()

@@ -129,6 +129,14 @@ impl Node {
         self.daemon.said(fault)
     }
 
+    /// The id of its process.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn process_id(&self) -> Result<u32> {
+        self.daemon.id().context("the daemon has ended")
+    }
+
     /// Its peer id in base 58.
     #[must_use]
     pub fn peer_id(&self) -> &str {

@@ -63,6 +63,11 @@ impl Process {
         Ok(Self { name, child, stdin, lines, passed_over: VecDeque::new(), complaints })
     }
 
+    /// Its process id, while it runs.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Writes one JSON line.
     ///
     /// # Errors

@@ -162,15 +162,24 @@ Examples:
     /// Measure round trips to a peer; connects first if need be
     #[command(after_help = "Example: peerage ping 12D3KooW… -c 10 --interval 0.2")]
     Ping(peers::Ping),
-    /// Announce this node under a namespace until the node stops; anyone in the network can read it
-    #[command(after_help = "Example: peerage announce chess    then elsewhere: peerage find chess")]
+    /// Announce this node under a namespace until the node stops, and meet others there
+    #[command(after_help = "\
+What is announced is public: in Kademlia everybody in the network can read it, on Mainline (the
+BitTorrent DHT) the whole internet, with the address of this node; --no-mainline and --local-only of
+`peerage up` keep it from there.
+
+A namespace has the infohash SHA-1 of its name. Where librats nodes meet: `librats/1.0` (2.x) and
+`rats_peer_discovery_v1.0` (1.x).
+
+Example: peerage announce chess    then elsewhere: peerage find chess")]
     Announce(discovery::Announce),
-    /// Look for nodes that announce a namespace
+    /// Look for nodes that announce a namespace: in both DHTs and among the peers of peers
+    #[command(after_help = "Example: peerage find chess --timeout 60")]
     Find {
         /// The namespace
         namespace: peerage_api::types::Namespace,
     },
-    /// Look for the addresses of a peer
+    /// Look for the addresses of a peer in both DHTs, then in the address book
     Resolve {
         /// Peer id
         #[arg(value_parser = peers::peer)]

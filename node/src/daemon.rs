@@ -34,6 +34,8 @@ pub(crate) fn settings(config: &Config, data: &Path) -> Result<Settings, Failed>
         protected: config.list(&keys::PROTECTED),
         mdns: config.bool(&keys::MDNS),
         kad: config.bool(&keys::KAD),
+        mainline: config.bool(&keys::MAINLINE),
+        mainline_bootstrap: config.list(&keys::MAINLINE_BOOTSTRAP),
         local_only: config.bool(&keys::LOCAL_ONLY),
         max_peers: config.number(&keys::MAX_PEERS),
         max_connections_per_ip: config.number(&keys::MAX_PER_IP),

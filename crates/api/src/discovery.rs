@@ -17,17 +17,19 @@ impl Discovery {
         Self { link }
     }
 
-    /// Announces this node under a namespace until it is withdrawn or the node stops. What is
-    /// announced can be read by anyone in the network. Returns after the first round.
+    /// Announces this node under a namespace until it is withdrawn or the node stops, and looks for
+    /// others there. Anyone can read what is announced; on Mainline that is the whole internet. Returns
+    /// after the first round, at the latest after 10 s: a source that could not be told by then is told
+    /// later.
     ///
     /// # Errors
-    /// [`DiscoveryError::NoNetwork`] when no DHT peer is connected,
+    /// [`DiscoveryError::NoNetwork`] when there is nobody to tell and no way to find anyone,
     /// [`DiscoveryError::TooManyNamespaces`].
     pub async fn announce(&self, namespace: Namespace) -> Result<Announced, DiscoveryError> {
         self.link.call(Announce { namespace }).await
     }
 
-    /// Stops announcing. Records already out expire within 30 minutes.
+    /// Stops announcing. Records already out expire within 30 minutes, on Mainline within 2 hours.
     ///
     /// # Errors
     /// [`DiscoveryError::NotAnnounced`].
@@ -35,8 +37,8 @@ impl Discovery {
         self.link.call(Withdraw { namespace }).await
     }
 
-    /// Looks for nodes that announce a namespace. Results stream as they come; the stream ends
-    /// when every source has answered.
+    /// Looks for nodes that announce a namespace, through every source at once. Results stream as they
+    /// come, each with the first source that had it; the stream ends when every source has answered.
     ///
     /// # Errors
     /// [`DiscoveryError::NoNetwork`].
@@ -44,7 +46,8 @@ impl Discovery {
         self.link.open(Find { namespace }).await
     }
 
-    /// Looks for the addresses of a peer.
+    /// Looks for the addresses of a peer in both DHTs: the first that knows answers, else what this node
+    /// remembers.
     ///
     /// # Errors
     /// [`DiscoveryError::NotFound`], [`DiscoveryError::NoNetwork`].
@@ -104,7 +107,7 @@ pub struct Announced {
     pub namespace: Namespace,
     /// Its key in the DHTs: SHA-1 of the name, hexadecimal.
     pub infohash: String,
-    /// Where it is announced.
+    /// Where it is announced so far; the others follow.
     pub sources: Vec<Source>,
 }
 
@@ -136,6 +139,17 @@ pub struct Status {
     pub mdns: bool,
     /// Peers mDNS sees now.
     pub mdns_peers: usize,
+    /// Whether the bridge to the BitTorrent DHT (Mainline) runs.
+    pub mainline: bool,
+    /// Whether it knows nodes there.
+    pub mainline_up: bool,
+    /// Nodes of that DHT in its routing table.
+    pub mainline_nodes: usize,
+    /// Where those nodes see this one, by their vote.
+    #[schemars(with = "Option<String>")]
+    pub mainline_seen_as: Option<std::net::SocketAddr>,
+    /// Connected peers that introduce others.
+    pub pex_peers: usize,
     /// Namespaces this node announces.
     pub announced: Vec<Namespace>,
 }
@@ -145,10 +159,10 @@ pub struct Status {
 #[serde(tag = "code", rename_all = "snake_case")]
 pub enum DiscoveryError {
     /// There is nobody to ask.
-    #[error("no peer of the DHT is known yet; connect to one or start with --bootstrap")]
+    #[error("nobody can be asked yet: connect to a peer, or start with --bootstrap")]
     NoNetwork,
     /// Every way of finding peers is switched off.
-    #[error("Kademlia is switched off (--no-kad)")]
+    #[error("nobody can be asked: both DHTs are switched off (--no-kad, --no-mainline)")]
     Off,
     /// Nobody knows the peer.
     #[error("no address of {peer} was found")]

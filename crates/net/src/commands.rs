@@ -10,7 +10,6 @@ use peerage_api::{
 use crate::{
     doctor,
     driver::Driver,
-    kad::Around,
     metrics::{Figures, resident_bytes},
     stack::Stack,
 };
@@ -32,7 +31,10 @@ impl Driver {
                 }
             }
             Some(Command::Pubsub(command)) => self.topics.on_command(&mut stack.gossip, command),
-            Some(Command::Discovery(command)) => self.on_discovery_command(command),
+            Some(Command::Discovery(command)) => {
+                let (discovery, around) = self.facet();
+                discovery.on_command(around, command, now);
+            }
             Some(Command::Exchange(command)) => stack.exchange.on_command(command, now),
             Some(Command::Files(command)) => stack.files.on_command(command, now),
             // The desk has them; what comes here all the same is answered with `Stopped`.
@@ -66,17 +68,6 @@ impl Driver {
             return open.refuse(NodeError::Link(peerage_api::LinkError::Overloaded));
         }
         self.events.push(open.accept().1);
-    }
-
-    fn on_discovery_command(&mut self, command: peerage_api::discovery::Command) {
-        let local = self.local();
-        let stack: &mut Stack = self.swarm.behaviour_mut();
-        let mdns = [&stack.mdns4, &stack.mdns6];
-        let mut seen = mdns.iter().filter_map(|mdns| mdns.as_ref()).map(|mdns| mdns.members());
-        let seen = seen.next().map(|first| seen.fold(first, usize::max));
-        let Stack { peers, introductions, .. } = stack;
-        let around = Around { kad: stack.kad.as_mut(), peers, introductions, local };
-        self.discovery.on_command(around, command, seen);
     }
 
     fn identity(&self) -> Identity {
@@ -115,12 +106,16 @@ impl Driver {
         let files = stack.files.stats();
         let users = stack.identity.stats();
         let kv = stack.kv.stats();
+        let bridge = stack.mainline.as_ref().map(|bridge| bridge.health()).unwrap_or_default();
         Figures {
             peers: stack.peers.connected_len() as u64,
             book_unsaved: u64::from(stack.peers.has_unsaved()),
             connections: stack.peers.connections_len() as u64,
             uptime_seconds: self.started.elapsed().as_secs(),
             resident_bytes: resident_bytes(),
+            mainline_nodes: bridge.nodes as u64,
+            mainline_restarts: u64::from(bridge.restarts),
+            pex_peers: stack.introductions.peers() as u64,
             exchange_sent: exchange.sent,
             exchange_received: exchange.received,
             exchange_sent_bytes: exchange.sent_bytes,

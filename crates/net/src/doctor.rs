@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use peerage_api::node::{Check, Verdict};
+use peerage_mainline::Health;
 use peerage_store::StoreStats;
 
 use crate::{driver::Driver, lan, stack::Stack};
@@ -17,6 +18,7 @@ pub(crate) fn examine(driver: &mut Driver) -> Vec<Check> {
         .kad
         .as_mut()
         .map(|kad| kad.kbuckets().map(|bucket| bucket.num_entries()).sum::<usize>());
+    let bridge = stack.mainline.as_ref().map(|bridge| bridge.health());
     let listen = status.listen.iter();
     let (loopback, others): (Vec<_>, Vec<_>) = listen.partition(|a| is_loopback(a));
     let quic = status.listen.iter().any(|a| a.to_string().contains("/quic-v1"));
@@ -26,6 +28,7 @@ pub(crate) fn examine(driver: &mut Driver) -> Vec<Check> {
         peers(status.peers, !driver.settings.bootstrap.is_empty(), mdns),
         local_discovery(mdns, driver.settings.mdns),
         dht(kad_peers),
+        mainline(bridge, driver.settings.mainline),
         reachability(&status.external, driver.settings.local_only),
         storage(status.data.as_os_str().is_empty(), &store, status.kept_aside.as_deref()),
         memory(status.rss_bytes, driver.settings.max_memory_bytes as u64),
@@ -106,6 +109,25 @@ fn dht(peers: Option<usize>) -> Check {
             check("kademlia", Verdict::Warn, "no peer in the routing table", remedy)
         }
         Some(n) => check("kademlia", Verdict::Ok, format!("{n} peers in the routing table"), ""),
+    }
+}
+
+fn mainline(health: Option<Health>, wanted: bool) -> Check {
+    match health {
+        None if wanted => {
+            check("mainline", Verdict::Ok, "not used: local networks only, as asked", "")
+        }
+        None => check("mainline", Verdict::Ok, "switched off", ""),
+        Some(health) if health.is_up => {
+            let nodes = health.nodes;
+            let seen = health.seen_as.map(|at| format!("; seen as {at}")).unwrap_or_default();
+            check("mainline", Verdict::Ok, format!("{nodes} nodes of the BitTorrent DHT{seen}"), "")
+        }
+        Some(_) => {
+            let remedy = "see that UDP to the internet is permitted, or name a node with \
+                          --mainline-bootstrap; --no-mainline does without";
+            check("mainline", Verdict::Warn, "no node of the BitTorrent DHT answers", remedy)
+        }
     }
 }
 

@@ -19,14 +19,15 @@ use tempfile::TempDir;
 use tokio::{sync::mpsc, time};
 
 use crate::{
-    kad::{self, Discovery},
+    discovery::{Around, Discovery},
+    kad::{self, Queries},
     lan::Lan,
     listen::{ListenError, Place},
     metrics::Recorded,
     routes::{self, Routes},
     settings::{Profile, Settings},
     spread::Spread,
-    stack::{LeanStack, StackEvent},
+    stack::{LeanStack, Stack, StackEvent},
     topics::Topics,
     vetting::{self, Vetting},
 };
@@ -58,6 +59,7 @@ pub(crate) struct Driver {
     pub(crate) entries: Spread,
     pub(crate) vetting: Vetting,
     pub(crate) discovery: Discovery,
+    pub(crate) queries: Queries,
     pub(crate) lan: Lan,
     pub(crate) kad_mode: Option<Mode>,
     /// As they were saved last.
@@ -102,7 +104,8 @@ impl Driver {
             spread,
             entries,
             vetting: Vetting::default(),
-            discovery: Discovery::new(protocol, settings.local_only),
+            discovery: Discovery::default(),
+            queries: Queries::new(protocol, settings.local_only),
             lan: Lan::new(forced),
             kad_mode: None,
             routes: Routes::new(),
@@ -138,6 +141,7 @@ impl Driver {
         for address in self.settings.external.clone() {
             self.swarm.add_external_address(address);
         }
+        self.tell_port();
         self.follow_lan();
         let up = async {
             while !waiting.is_empty() {
@@ -203,11 +207,13 @@ impl Driver {
 
     /// When something is due although nothing happens.
     fn deadline(&self) -> Instant {
-        self.topics.deadline().map_or(self.next_upkeep, |verdict| verdict.min(self.next_upkeep))
+        let due = [self.topics.deadline(), self.discovery.deadline()];
+        due.into_iter().flatten().fold(self.next_upkeep, Instant::min)
     }
 
     fn on_time(&mut self, now: Instant) {
         self.topics.on_time(&mut self.swarm.behaviour_mut().gossip, now);
+        self.discovery.on_time(now);
         if now < self.next_upkeep {
             return;
         }
@@ -237,6 +243,24 @@ impl Driver {
             routes::save(&self.store, &self.settings.network, &routes);
             self.routes = routes;
         }
+    }
+
+    /// The facet and what it needs of the others.
+    pub(crate) fn facet(&mut self) -> (&mut Discovery, Around<'_>) {
+        let local = self.local();
+        let stack: &mut Stack = self.swarm.behaviour_mut();
+        let Stack { kad, mainline, peers, introductions, mdns4, mdns6, .. } = stack;
+        let mdns = [mdns4.as_ref(), mdns6.as_ref()].into_iter().flatten();
+        let around = Around {
+            kad: kad.as_mut(),
+            queries: &mut self.queries,
+            mainline: mainline.as_mut(),
+            peers,
+            introductions,
+            local,
+            mdns: mdns.map(|mdns| mdns.members()).reduce(usize::max),
+        };
+        (&mut self.discovery, around)
     }
 
     /// Tells subscribers of the node's own events.

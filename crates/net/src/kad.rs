@@ -1,10 +1,6 @@
-//! The facet `discovery` over Kademlia: announcing, finding, resolving, and what each query is for.
+//! Kademlia: its tuning, its keys, and what each query is for.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    num::NonZeroUsize,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, num::NonZeroUsize, time::Duration};
 
 use bytes::Bytes;
 use libp2p::{
@@ -16,15 +12,7 @@ use libp2p::{
     },
     multihash::Multihash,
 };
-use peerage_api::{
-    Ask, Open,
-    discovery::{
-        Announce, Announced, Command, DiscoveryError, Find, Found, GetStatus, MAX_NAMESPACES,
-        Resolve, Status, Withdraw,
-    },
-    peers::Source,
-};
-use peerage_introductions as introductions;
+use peerage_api::discovery::{DiscoveryError, MAX_NAMESPACES};
 use peerage_peers as peers;
 use peerage_types::{ContentHash, Namespace, Network, Reach, UserId};
 use peerage_wire::identity::KAD_PREFIX;
@@ -33,7 +21,6 @@ use sha1::{Digest as _, Sha1};
 use crate::{
     lan,
     records::{Limits, Records},
-    search::Searches,
 };
 
 /// Peers per bucket and replicas per record, as in BitTorrent's DHT.
@@ -53,9 +40,9 @@ pub(crate) const MAX_KAD_ADDRESSES: usize = 6;
 /// The behaviour with its store.
 pub(crate) type Behaviour = kad::Behaviour<Records>;
 
-/// What a lookup is for.
+/// What a query is for.
 enum Purpose {
-    Announce(Ask<Announce>),
+    Announce(Namespace),
     /// A search by its number.
     Find(u64),
     /// Addresses of a peer that a search came across.
@@ -63,9 +50,11 @@ enum Purpose {
         peer: PeerId,
         search: u64,
     },
-    Resolve(Ask<Resolve>),
-    /// Addresses that `protocols/peers` asked for.
-    Connect(PeerId),
+    /// Addresses of a peer, for a lookup by its number.
+    Lookup {
+        peer: PeerId,
+        lookup: u64,
+    },
     /// Who has some content.
     Content(ContentHash),
     /// What is known of a user, and whether something was found.
@@ -74,8 +63,18 @@ enum Purpose {
     Provide,
 }
 
-/// What others asked for or must look at.
+/// What a query found, and what others want stored or must look at.
 pub(crate) enum Learned {
+    /// The first round of an announcement is over; whether anybody took it.
+    Announced(Namespace, bool),
+    /// Peers for a search, `last` when there will be no more.
+    Providers { search: u64, peers: Vec<PeerId>, last: bool },
+    /// Where a peer is that a search came across.
+    Located { search: u64, peer: PeerId, addresses: Vec<Multiaddr> },
+    /// What a lookup found; nothing if nobody knows the peer.
+    Addresses { lookup: u64, addresses: Vec<Multiaddr> },
+    /// A peer came into the routing table, or has another address there.
+    Routed(PeerId, Vec<Multiaddr>),
     /// Peers that have some content.
     Content(ContentHash, Vec<PeerId>),
     /// A record of a user, or that the search has ended without one.
@@ -84,25 +83,15 @@ pub(crate) enum Learned {
     Unverified(Record),
 }
 
-/// State of the facet.
+/// The queries that are under way.
 #[derive(Default)]
-pub(crate) struct Discovery {
+pub(crate) struct Queries {
     /// Believe local addresses of everybody.
     local_only: bool,
     protocol: Option<StreamProtocol>,
-    queries: HashMap<QueryId, Purpose>,
-    announced: BTreeMap<Namespace, RecordKey>,
-    searches: Searches,
-    /// Content whose announcement reached nobody.
-    unannounced: bool,
-}
-
-/// What the facet needs of the rest of the node.
-pub(crate) struct Around<'a> {
-    pub(crate) kad: Option<&'a mut Behaviour>,
-    pub(crate) peers: &'a mut peers::Behaviour,
-    pub(crate) introductions: &'a mut introductions::Behaviour,
-    pub(crate) local: PeerId,
+    under_way: HashMap<QueryId, Purpose>,
+    /// Something was announced while nobody could be told.
+    untold: bool,
 }
 
 /// The protocol id of a network's DHT.
@@ -128,7 +117,7 @@ pub(crate) fn behaviour(local: PeerId, network: &Network) -> Behaviour {
     Behaviour::with_config(local, Records::new(local, limits), config)
 }
 
-fn infohash(namespace: &Namespace) -> [u8; 20] {
+pub(crate) fn infohash(namespace: &Namespace) -> [u8; 20] {
     Sha1::digest(namespace.as_str().as_bytes()).into()
 }
 
@@ -144,7 +133,7 @@ fn content_key(hash: ContentHash) -> RecordKey {
     RecordKey::new(&hash.to_bytes())
 }
 
-impl Discovery {
+impl Queries {
     pub(crate) fn new(protocol: Option<StreamProtocol>, local_only: bool) -> Self {
         Self { protocol, local_only, ..Self::default() }
     }
@@ -154,24 +143,13 @@ impl Discovery {
         self.protocol.as_ref()
     }
 
-    /// Answers a command of the facet. `mdns` is the number of peers mDNS sees, if it is on.
-    pub(crate) fn on_command(&mut self, around: Around<'_>, command: Command, mdns: Option<usize>) {
-        match command {
-            Command::Announce(ask) => self.announce(around, ask),
-            Command::Withdraw(ask) => self.withdraw(around, ask),
-            Command::Resolve(ask) => self.resolve(around, ask),
-            Command::GetStatus(ask) => self.status(around, ask, mdns),
-            Command::Find(open) => self.find(around, open),
-        }
-    }
-
     /// The behaviour, if there is somebody to ask and room to ask.
     fn ready<'a>(
         &self,
         kad: Option<&'a mut Behaviour>,
     ) -> Result<&'a mut Behaviour, DiscoveryError> {
         let kad = kad.ok_or(DiscoveryError::Off)?;
-        if self.queries.len() >= MAX_QUERIES {
+        if self.under_way.len() >= MAX_QUERIES {
             return Err(DiscoveryError::Busy);
         }
         match routing_peers(kad) {
@@ -180,110 +158,73 @@ impl Discovery {
         }
     }
 
-    fn announce(&mut self, around: Around<'_>, ask: Ask<Announce>) {
-        let namespace = ask.request.namespace.clone();
-        if self.announced.len() >= MAX_NAMESPACES && !self.announced.contains_key(&namespace) {
-            return ask.reply(Err(DiscoveryError::TooManyNamespaces { max: MAX_NAMESPACES }));
-        }
-        let key = key(&namespace);
-        let query = match self.ready(around.kad) {
-            Ok(kad) => kad.start_providing(key.clone()),
-            // Without the DHT the word still spreads from peer to peer.
-            Err(DiscoveryError::Off) if around.introductions.peers() > 0 => {
-                around.introductions.join(infohash(&namespace));
-                self.announced.insert(namespace, key);
-                return announced(ask, [Source::Pex]);
-            }
-            Err(error) => return ask.reply(Err(error)),
-        };
-        match query {
-            Ok(query) => {
-                around.introductions.join(infohash(&namespace));
-                self.announced.insert(namespace, key);
-                self.queries.insert(query, Purpose::Announce(ask));
-            }
-            Err(full) => {
-                tracing::warn!(%full, "own provider record is not stored");
-                ask.reply(Err(DiscoveryError::TooManyNamespaces { max: MAX_NAMESPACES }));
-            }
-        }
+    /// Announces a namespace now and from then on; [`Learned::Announced`] tells when. Without anybody
+    /// to tell it is kept until somebody is there.
+    pub(crate) fn announce(
+        &mut self,
+        kad: Option<&mut Behaviour>,
+        namespace: &Namespace,
+    ) -> Result<(), DiscoveryError> {
+        let kad = self.ready(kad).inspect_err(|_| self.untold = true)?;
+        let query = kad.start_providing(key(namespace)).map_err(|full| {
+            tracing::warn!(%full, "own provider record is not stored");
+            DiscoveryError::TooManyNamespaces { max: MAX_NAMESPACES }
+        })?;
+        self.under_way.insert(query, Purpose::Announce(namespace.clone()));
+        Ok(())
     }
 
-    fn withdraw(&mut self, around: Around<'_>, ask: Ask<Withdraw>) {
-        let namespace = ask.request.namespace.clone();
-        match (self.announced.remove(&namespace), around.kad) {
-            (Some(key), kad) => {
-                around.introductions.leave(infohash(&namespace));
-                if let Some(kad) = kad {
-                    kad.stop_providing(&key);
-                }
-                ask.reply(Ok(()));
-            }
-            _ => ask.reply(Err(DiscoveryError::NotAnnounced { namespace })),
-        }
-    }
-
-    /// Asks every source at once. Another source joins in here: [`Searches::asked`], then a question
-    /// whose answers go to [`Discovery::on_found`] and end with [`Discovery::on_searched`].
-    fn find(&mut self, around: Around<'_>, open: Open<Find>) {
-        if !self.searches.has_room() {
-            return open.refuse(DiscoveryError::Busy);
-        }
-        let namespace = open.request.namespace.clone();
-        let kad = self.ready(around.kad);
-        let has_peers = around.introductions.peers() > 0;
-        let kad = match kad {
-            Err(error) if !has_peers => return open.refuse(error),
-            kad => kad.ok(),
-        };
-        let search = self.searches.begin(around.local, open.accept().1);
+    /// No longer announces a namespace.
+    pub(crate) fn withdraw(kad: Option<&mut Behaviour>, namespace: &Namespace) {
         if let Some(kad) = kad {
-            self.searches.asked(search);
-            self.queries.insert(kad.get_providers(key(&namespace)), Purpose::Find(search));
-        }
-        if has_peers {
-            self.searches.asked(search);
-            around.introductions.find(search, infohash(&namespace));
+            kad.stop_providing(&key(namespace));
         }
     }
 
-    /// A source has found a peer for a search.
-    pub(crate) fn on_found(&mut self, search: u64, found: Found) {
-        if self.searches.is_new(search, found.peer_id) {
-            self.searches.report(search, found);
-        }
+    /// Looks for peers that announce a namespace: [`Learned::Providers`].
+    pub(crate) fn find(
+        &mut self,
+        kad: Option<&mut Behaviour>,
+        namespace: &Namespace,
+        search: u64,
+    ) -> Result<(), DiscoveryError> {
+        let query = self.ready(kad)?.get_providers(key(namespace));
+        self.under_way.insert(query, Purpose::Find(search));
+        Ok(())
     }
 
-    /// A source has nothing more to tell for a search.
-    pub(crate) fn on_searched(&mut self, search: u64) {
-        self.searches.answered(search);
-    }
-
-    fn resolve(&mut self, around: Around<'_>, ask: Ask<Resolve>) {
-        match self.ready(around.kad) {
-            Ok(kad) => {
-                let query = kad.get_closest_peers(ask.request.peer);
-                self.queries.insert(query, Purpose::Resolve(ask));
-            }
-            Err(error) => reply_from_book(around.peers, ask, error),
-        }
-    }
-
-    /// Looks for the addresses that `protocols/peers` needs. Returns false if nobody can be asked.
-    pub(crate) fn locate_for_connect(&mut self, kad: Option<&mut Behaviour>, peer: PeerId) -> bool {
+    /// Looks for a peer that a search came across: [`Learned::Located`]. False without anybody to ask.
+    pub(crate) fn locate(
+        &mut self,
+        kad: Option<&mut Behaviour>,
+        peer: PeerId,
+        search: u64,
+    ) -> bool {
         let Ok(kad) = self.ready(kad) else { return false };
-        self.queries.insert(kad.get_closest_peers(peer), Purpose::Connect(peer));
+        self.under_way.insert(kad.get_closest_peers(peer), Purpose::Locate { peer, search });
         true
+    }
+
+    /// Looks for the addresses of a peer: [`Learned::Addresses`].
+    pub(crate) fn look_up(
+        &mut self,
+        kad: Option<&mut Behaviour>,
+        peer: PeerId,
+        lookup: u64,
+    ) -> Result<(), DiscoveryError> {
+        let query = self.ready(kad)?.get_closest_peers(peer);
+        self.under_way.insert(query, Purpose::Lookup { peer, lookup });
+        Ok(())
     }
 
     /// Announces that this node has some content, again before that expires.
     pub(crate) fn provide(&mut self, kad: Option<&mut Behaviour>, hash: ContentHash) {
         let Some(kad) = kad else { return };
         // Kept for the time when somebody is there to be told.
-        self.unannounced |= routing_peers(kad) == 0;
+        self.untold |= routing_peers(kad) == 0;
         match kad.start_providing(content_key(hash)) {
-            Ok(query) if self.queries.len() < MAX_QUERIES => {
-                self.queries.insert(query, Purpose::Provide);
+            Ok(query) if self.under_way.len() < MAX_QUERIES => {
+                self.under_way.insert(query, Purpose::Provide);
             }
             Ok(_) => {}
             Err(error) => tracing::debug!(%hash, %error, "content is not announced"),
@@ -301,18 +242,18 @@ impl Discovery {
     pub(crate) fn find_content(&mut self, kad: Option<&mut Behaviour>, hash: ContentHash) {
         if let Ok(kad) = self.ready(kad) {
             let query = kad.get_providers(content_key(hash));
-            self.queries.insert(query, Purpose::Content(hash));
+            self.under_way.insert(query, Purpose::Content(hash));
         }
     }
 
     /// Stores the record of a user of this node where it is looked for.
     pub(crate) fn put_user(&mut self, kad: Option<&mut Behaviour>, key: &[u8], value: &Bytes) {
         let Some(kad) = kad else { return };
-        self.unannounced |= routing_peers(kad) == 0;
+        self.untold |= routing_peers(kad) == 0;
         let record = Record::new(RecordKey::new(&key), value.to_vec());
         match kad.put_record(record, Quorum::One) {
-            Ok(query) if self.queries.len() < MAX_QUERIES => {
-                self.queries.insert(query, Purpose::Provide);
+            Ok(query) if self.under_way.len() < MAX_QUERIES => {
+                self.under_way.insert(query, Purpose::Provide);
             }
             Ok(_) => {}
             Err(error) => tracing::debug!(%error, "the record of a user is not put out"),
@@ -328,86 +269,81 @@ impl Discovery {
     ) -> bool {
         let Ok(kad) = self.ready(kad) else { return false };
         let query = kad.get_record(RecordKey::new(&key));
-        self.queries.insert(query, Purpose::User(user, false));
+        self.under_way.insert(query, Purpose::User(user, false));
         true
     }
 
     /// Whether content that nobody could be told of can be announced now; true once.
     pub(crate) fn can_announce(&mut self, kad: &mut Behaviour) -> bool {
-        let can = self.unannounced && routing_peers(kad) > 0;
+        let can = self.untold && routing_peers(kad) > 0;
         if can {
-            self.unannounced = false;
+            self.untold = false;
         }
         can
     }
 
-    fn status(&self, around: Around<'_>, ask: Ask<GetStatus>, mdns: Option<usize>) {
-        let kad = around.kad.map(|kad| {
-            (kad.mode() == kad::Mode::Server, routing_peers(kad), kad.store_mut().len())
-        });
-        let (kad_server, kad_peers, kad_records) = kad.unwrap_or_default();
-        ask.reply(Ok(Status {
-            kad_protocol: self.protocol.as_ref().map(ToString::to_string).unwrap_or_default(),
-            kad_server,
-            kad_peers,
-            kad_records,
-            mdns: mdns.is_some(),
-            mdns_peers: mdns.unwrap_or_default(),
-            announced: self.announced.keys().cloned().collect(),
-        }));
-    }
-
-    /// Takes an event of Kademlia; returns what others asked for, if that is what it tells.
+    /// Takes an event of Kademlia. What others want stored is stored within their quotas.
     pub(crate) fn on_event(
         &mut self,
-        around: Around<'_>,
+        kad: Option<&mut Behaviour>,
+        peers: &peers::Behaviour,
         event: kad::Event,
-        now: Instant,
     ) -> Option<Learned> {
         match event {
             kad::Event::OutboundQueryProgressed { id, result, step, .. } => {
-                match self.queries.get(&id) {
-                    Some(Purpose::Content(hash)) => {
-                        return self.on_content(id, *hash, result, step.last);
-                    }
-                    Some(Purpose::User(user, found)) => {
-                        return self.on_user(id, *user, *found, result, step.last);
-                    }
-                    _ => self.on_progress(around, id, result, step.last, now),
-                }
+                self.on_progress(id, result, step.last)
             }
-            kad::Event::InboundRequest { request } => return self.store(around, request),
+            kad::Event::InboundRequest { request } => self.store(kad?, peers, request),
             kad::Event::RoutingUpdated { peer, addresses, .. } => {
                 let addresses: Vec<_> = addresses.iter().cloned().collect();
-                if let Some(kad) = around.kad {
+                if let Some(kad) = kad {
                     // It keeps all that a peer ever tells.
                     let surplus = addresses.len().saturating_sub(MAX_KAD_ADDRESSES);
                     for address in &addresses[..surplus] {
                         kad.remove_address(&peer, address);
                     }
                 }
-                around.peers.on_discovered(peer, addresses, Source::Kad, now);
+                Some(Learned::Routed(peer, addresses))
             }
-            other => tracing::trace!(?other, "kademlia"),
+            other => {
+                tracing::trace!(?other, "kademlia");
+                None
+            }
         }
-        None
     }
 
-    fn on_content(
-        &mut self,
-        id: QueryId,
-        hash: ContentHash,
-        result: QueryResult,
-        last: bool,
-    ) -> Option<Learned> {
-        if last {
-            self.queries.remove(&id);
-        }
-        match result {
-            QueryResult::GetProviders(Ok(GetProvidersOk::FoundProviders { providers, .. })) => {
-                Some(Learned::Content(hash, providers.into_iter().collect()))
+    fn on_progress(&mut self, id: QueryId, result: QueryResult, last: bool) -> Option<Learned> {
+        let purpose = self.under_way.remove(&id)?;
+        match (purpose, result) {
+            (Purpose::Announce(namespace), QueryResult::StartProviding(done)) => {
+                Some(Learned::Announced(namespace, done.is_ok()))
             }
-            _ => None,
+            (Purpose::Find(search), QueryResult::GetProviders(found)) => {
+                if !last {
+                    self.under_way.insert(id, Purpose::Find(search));
+                }
+                Some(Learned::Providers { search, peers: providers_in(found.ok()), last })
+            }
+            (Purpose::Locate { peer, search }, QueryResult::GetClosestPeers(closest)) => {
+                let addresses = addresses_in(closest, &peer);
+                Some(Learned::Located { search, peer, addresses })
+            }
+            (Purpose::Lookup { peer, lookup }, QueryResult::GetClosestPeers(closest)) => {
+                Some(Learned::Addresses { lookup, addresses: addresses_in(closest, &peer) })
+            }
+            (Purpose::Content(hash), QueryResult::GetProviders(found)) => {
+                if !last {
+                    self.under_way.insert(id, Purpose::Content(hash));
+                }
+                let peers = providers_in(found.ok());
+                (!peers.is_empty()).then_some(Learned::Content(hash, peers))
+            }
+            (Purpose::User(user, found), result) => self.on_user(id, user, found, result, last),
+            (Purpose::Provide, _) => None,
+            (_, other) => {
+                tracing::error!(?other, "a result of another kind than was asked for");
+                None
+            }
         }
     }
 
@@ -423,79 +359,13 @@ impl Discovery {
             QueryResult::GetRecord(Ok(GetRecordOk::FoundRecord(found))) => Some(found.record.value),
             _ => None,
         };
-        match last {
-            true => _ = self.queries.remove(&id),
-            false => _ = self.queries.insert(id, Purpose::User(user, found || record.is_some())),
+        if !last {
+            self.under_way.insert(id, Purpose::User(user, found || record.is_some()));
         }
         match record {
             Some(value) => Some(Learned::User(user, Some(value.into()))),
             None if last && !found => Some(Learned::User(user, None)),
             None => None,
-        }
-    }
-
-    fn on_progress(
-        &mut self,
-        around: Around<'_>,
-        id: QueryId,
-        result: QueryResult,
-        last: bool,
-        now: Instant,
-    ) {
-        let Some(purpose) = self.queries.remove(&id) else { return };
-        match (purpose, result) {
-            (Purpose::Announce(ask), QueryResult::StartProviding(done)) => {
-                let kad = done.is_ok().then_some(Source::Kad);
-                let pex = (around.introductions.peers() > 0).then_some(Source::Pex);
-                announced(ask, kad.into_iter().chain(pex));
-            }
-            (Purpose::Find(search), QueryResult::GetProviders(found)) => {
-                self.on_providers(around, search, found.ok());
-                match last {
-                    true => self.searches.answered(search),
-                    false => _ = self.queries.insert(id, Purpose::Find(search)),
-                }
-            }
-            (Purpose::Locate { peer, search }, QueryResult::GetClosestPeers(closest)) => {
-                let addresses = addresses_in(closest, &peer);
-                self.searches
-                    .report(search, Found { peer_id: peer, addresses, source: Source::Kad });
-                self.searches.answered(search);
-            }
-            (Purpose::Resolve(ask), QueryResult::GetClosestPeers(closest)) => {
-                resolved(around.peers, ask, closest);
-            }
-            (Purpose::Connect(peer), QueryResult::GetClosestPeers(closest)) => {
-                match addresses_in(closest, &peer) {
-                    none if none.is_empty() => around.peers.on_addresses_missing(peer, now),
-                    some => around.peers.on_discovered(peer, some, Source::Kad, now),
-                }
-            }
-            (Purpose::Provide, _) => {}
-            (_, other) => tracing::error!(?other, "a result of another kind than was asked for"),
-        }
-    }
-
-    /// Reports new providers, or looks for their addresses first.
-    fn on_providers(&mut self, around: Around<'_>, search: u64, found: Option<GetProvidersOk>) {
-        let Some(GetProvidersOk::FoundProviders { providers, .. }) = found else { return };
-        let Around { mut kad, peers, .. } = around;
-        for peer in providers {
-            if !self.searches.is_new(search, peer) {
-                continue;
-            }
-            let addresses = peers.addresses_of(&peer);
-            match (addresses.is_empty(), kad.as_deref_mut()) {
-                (true, Some(kad)) if self.queries.len() < MAX_QUERIES => {
-                    self.searches.asked(search);
-                    let query = kad.get_closest_peers(peer);
-                    self.queries.insert(query, Purpose::Locate { peer, search });
-                }
-                _ => {
-                    let found = Found { peer_id: peer, addresses, source: Source::Kad };
-                    self.searches.report(search, found);
-                }
-            }
         }
     }
 
@@ -511,12 +381,16 @@ impl Discovery {
     }
 
     /// Stores a record of somebody else, in that peer's own quota; gives back one of a user.
-    fn store(&self, around: Around<'_>, request: InboundRequest) -> Option<Learned> {
-        let kad = around.kad?;
+    fn store(
+        &self,
+        kad: &mut Behaviour,
+        peers: &peers::Behaviour,
+        request: InboundRequest,
+    ) -> Option<Learned> {
         let stored = match request {
             InboundRequest::AddProvider { record: Some(mut record) } => {
                 // What others dial on our word must be dialable by them.
-                let is_useful = self.is_useful(around.peers, &record.provider);
+                let is_useful = self.is_useful(peers, &record.provider);
                 record.addresses.retain(is_useful);
                 kad.store_mut().add_provider(record)
             }
@@ -537,18 +411,16 @@ impl Discovery {
     }
 }
 
-fn routing_peers(kad: &mut Behaviour) -> usize {
+/// Peers in the routing table.
+pub(crate) fn routing_peers(kad: &mut Behaviour) -> usize {
     kad.kbuckets().map(|bucket| bucket.num_entries()).sum()
 }
 
-fn announced(ask: Ask<Announce>, sources: impl IntoIterator<Item = Source>) {
-    let namespace = ask.request.namespace.clone();
-    let sources: Vec<_> = sources.into_iter().collect();
-    if sources.is_empty() {
-        return ask.reply(Err(DiscoveryError::TimedOut));
+fn providers_in(found: Option<GetProvidersOk>) -> Vec<PeerId> {
+    match found {
+        Some(GetProvidersOk::FoundProviders { providers, .. }) => providers.into_iter().collect(),
+        _ => Vec::new(),
     }
-    let infohash = data_encoding::HEXLOWER.encode(&infohash(&namespace));
-    ask.reply(Ok(Announced { namespace, infohash, sources }));
 }
 
 type Closest = Result<GetClosestPeersOk, GetClosestPeersError>;
@@ -564,25 +436,6 @@ fn addresses_in(closest: Closest, peer: &PeerId) -> Vec<Multiaddr> {
         .find(|found| found.peer_id == *peer)
         .map(|found| found.addrs)
         .unwrap_or_default()
-}
-
-fn resolved(peers: &peers::Behaviour, ask: Ask<Resolve>, closest: Closest) {
-    let peer = ask.request.peer;
-    match addresses_in(closest, &peer) {
-        none if none.is_empty() => reply_from_book(peers, ask, DiscoveryError::NotFound { peer }),
-        addresses => ask.reply(Ok(Found { peer_id: peer, addresses, source: Source::Kad })),
-    }
-}
-
-/// The address book's answer, or `error` if it has none.
-fn reply_from_book(peers: &peers::Behaviour, ask: Ask<Resolve>, error: DiscoveryError) {
-    let peer = ask.request.peer;
-    let addresses = peers.addresses_of(&peer);
-    let source = peers.sources(&peer).first().copied().unwrap_or(Source::Manual);
-    match addresses.is_empty() {
-        true => ask.reply(Err(error)),
-        false => ask.reply(Ok(Found { peer_id: peer, addresses, source })),
-    }
 }
 
 #[cfg(test)]

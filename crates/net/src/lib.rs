@@ -7,6 +7,7 @@
 
 mod commands;
 mod desk;
+mod discovery;
 mod doctor;
 mod driver;
 mod gossip;
@@ -16,12 +17,12 @@ mod introduced;
 mod kad;
 mod lan;
 mod listen;
+mod mainline;
 mod mdns;
 mod metrics;
 pub mod plain;
 mod records;
 mod routes;
-mod search;
 mod settings;
 mod spread;
 mod stack;

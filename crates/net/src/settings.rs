@@ -19,7 +19,8 @@ pub enum Profile {
 }
 
 /// What a node is told at its start. `Settings::default()` is a node that keeps nothing, listens on
-/// free ports of every interface and finds others by mDNS.
+/// free ports of every interface and finds others by mDNS; what it announces goes to Kademlia and to
+/// the BitTorrent DHT.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Settings {
@@ -44,6 +45,11 @@ pub struct Settings {
     pub mdns: bool,
     /// Take part in the network's Kademlia DHT.
     pub kad: bool,
+    /// Find and be found through the BitTorrent DHT. What is announced there anyone can read.
+    pub mainline: bool,
+    /// Nodes (`HOST:PORT`) to enter the BitTorrent DHT at; none: the well-known ones. With `local_only`
+    /// it is only used if nodes are named here.
+    pub mainline_bootstrap: Vec<String>,
     /// For one machine or LAN: private and loopback addresses are believed, kept and told like
     /// public ones, and the node always serves the DHT.
     pub local_only: bool,
@@ -155,6 +161,8 @@ impl Default for Settings {
             protected: Vec::new(),
             mdns: true,
             kad: true,
+            mainline: true,
+            mainline_bootstrap: Vec::new(),
             local_only: false,
             max_peers: 512,
             max_connections_per_ip: 32,

@@ -16,6 +16,7 @@ use peerage_identity as users;
 use peerage_introductions as introductions;
 use peerage_kv as kv;
 use peerage_link as link;
+use peerage_mainline as mainline;
 use peerage_peers as peers;
 use peerage_types::Network;
 use prometheus_client::registry::Registry;
@@ -46,6 +47,7 @@ pub(crate) struct Stack {
     pub(crate) mdns4: Toggle<mdns::Behaviour>,
     pub(crate) mdns6: Toggle<mdns::Behaviour>,
     pub(crate) kad: Toggle<kad::Behaviour>,
+    pub(crate) mainline: Toggle<mainline::Behaviour>,
     pub(crate) introductions: introductions::Behaviour,
     // Product.
     pub(crate) gossip: gossip::Behaviour,
@@ -74,6 +76,7 @@ impl Stack {
         files: files::Behaviour,
         identity: users::Behaviour,
         kv: kv::Behaviour,
+        mainline: Option<mainline::Behaviour>,
         metrics: &mut Registry,
     ) -> Result<Self, String> {
         let local = keys.public().to_peer_id();
@@ -93,6 +96,7 @@ impl Stack {
             mdns4: multicast(settings, local, false),
             mdns6: multicast(settings, local, true),
             kad: settings.kad.then(|| kad::behaviour(local, network)).into(),
+            mainline: mainline.into(),
             introductions: introductions::Behaviour::new(introductions_config(settings), keys),
             gossip: gossip::behaviour(keys, metrics)?,
             exchange: exchange::Behaviour::new(exchange::Config::new(network.clone())),

@@ -30,6 +30,7 @@ use crate::{
     handlers::Lean,
     identity::{self, KeyError},
     listen::{self, ListenError, Place},
+    mainline,
     metrics::Recorded,
     settings::{FilesSettings, KvSettings, Profile, Settings, UsersSettings},
     stack::Stack,
@@ -164,7 +165,9 @@ async fn run(settings: Settings) -> Result<Running, StartError> {
     let directory = users.directory();
     let kv = key_value(&settings, &keys, &store).await?;
     let handle = kv.handle();
-    let stack = Stack::new(&keys, &settings, relay_client, peers, files, users, kv, &mut registry);
+    let bridge = mainline::behaviour(&settings, &keys, &store);
+    let stack =
+        Stack::new(&keys, &settings, relay_client, peers, files, users, kv, bridge, &mut registry);
     let stack = stack.map_err(StartError::Setting)?;
     let config = swarm::Config::with_tokio_executor()
         .with_idle_connection_timeout(IDLE_TIMEOUT)

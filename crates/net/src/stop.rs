@@ -60,6 +60,11 @@ impl Driver {
         if time::timeout(CLOSE_TIMEOUT, closed).await.is_err() {
             tracing::debug!("some connections did not close in time");
         }
+        if let Some(bridge) = self.swarm.behaviour_mut().mainline.as_mut()
+            && time::timeout(CLOSE_TIMEOUT, bridge.stop()).await.is_err()
+        {
+            tracing::debug!("the nodes of the BitTorrent DHT were not saved in time");
+        }
         let directory = self.swarm.behaviour().identity.directory();
         if let Err(error) = directory.flush().await {
             tracing::warn!(%error, "not all that is known of users was saved");

@@ -21,7 +21,7 @@ use peerage_peers as peers;
 
 use crate::{
     driver::Driver,
-    kad::{Around, Learned, MAX_KAD_ADDRESSES},
+    kad::{Learned, MAX_KAD_ADDRESSES},
     mdns,
     spread::Heard,
     stack::{Stack, StackEvent, protocol_version},
@@ -56,9 +56,11 @@ impl Driver {
             }
             SwarmEvent::ListenerError { error, .. } => tracing::warn!(%error, "listener"),
             SwarmEvent::ExternalAddrConfirmed { address } => {
+                self.tell_port();
                 self.tell(&node::Event::ExternalConfirmed { address });
             }
             SwarmEvent::ExternalAddrExpired { address } => {
+                self.tell_port();
                 self.tell(&node::Event::ExternalExpired { address });
             }
             other => tracing::trace!(?other, "swarm"),
@@ -72,6 +74,7 @@ impl Driver {
             StackEvent::Ping(event) => self.on_ping_event(&event),
             StackEvent::Mdns4(found) | StackEvent::Mdns6(found) => self.on_mdns(found),
             StackEvent::Kad(event) => self.on_kad_event(event),
+            StackEvent::Mainline(event) => self.on_mainline(event),
             StackEvent::Introductions(event) => self.on_introductions(event),
             StackEvent::Gossip(event) => self.on_gossip_event(event),
             StackEvent::Exchange(event) => self.on_exchange_event(&event),
@@ -92,10 +95,12 @@ impl Driver {
         let address = address.with_p2p(self.local()).unwrap_or_else(|address| address);
         self.tell(&node::Event::Listening { address });
         self.swarm.behaviour_mut().peers.on_network_change(Instant::now());
+        self.tell_port();
     }
 
     fn on_unlistened(&mut self, address: Multiaddr, reason: &str) {
         tracing::debug!(%address, reason, "no longer listening");
+        self.tell_port();
         self.tell(&node::Event::ListenerClosed { address, reason: reason.to_owned() });
     }
 
@@ -116,10 +121,8 @@ impl Driver {
     }
 
     fn locate(&mut self, peer: PeerId) {
-        let stack: &mut Stack = self.swarm.behaviour_mut();
-        if !self.discovery.locate_for_connect(stack.kad.as_mut(), peer) {
-            stack.peers.on_addresses_missing(peer, Instant::now());
-        }
+        let (discovery, around) = self.facet();
+        discovery.locate_for_connect(around, peer);
     }
 
     fn on_identify_event(&mut self, event: identify::Event) {
@@ -130,7 +133,7 @@ impl Driver {
             protocol.as_ref().starts_with(&version[..version.len() - 1])
         };
         let member = info.protocol_version == version && info.protocols.iter().any(ours);
-        let serves_kad = self.discovery.protocol().is_some_and(|kad| info.protocols.contains(kad));
+        let serves_kad = self.queries.protocol().is_some_and(|kad| info.protocols.contains(kad));
         let stack: &mut Stack = self.swarm.behaviour_mut();
         let exchanges = member && info.protocols.contains(&stack.exchange.protocol());
         let knows_users = member && info.protocols.contains(&stack.identity.protocol());
@@ -142,8 +145,11 @@ impl Driver {
         stack.identity.on_identified(peer, knows_users);
         stack.kv.on_identified(peer, replicates);
         stack.introductions.on_identified(peer, introduces);
+        if let Some(bridge) = stack.mainline.as_mut() {
+            bridge.on_identified(peer, member, listen);
+        }
         let Some(kad) = stack.kad.as_mut().filter(|_| serves_kad) else { return };
-        let is_useful = self.discovery.is_useful(&stack.peers, &peer);
+        let is_useful = self.queries.is_useful(&stack.peers, &peer);
         for address in listen.iter().filter(|a| is_useful(a)).take(MAX_KAD_ADDRESSES) {
             kad.add_address(&peer, address.clone());
         }
@@ -176,22 +182,42 @@ impl Driver {
 
     fn on_kad_event(&mut self, event: libp2p::kad::Event) {
         self.metrics.record(&event);
-        let local = self.local();
         let stack: &mut Stack = self.swarm.behaviour_mut();
-        let Stack { peers, introductions, .. } = stack;
-        let around = Around { kad: stack.kad.as_mut(), peers, introductions, local };
-        let learned = self.discovery.on_event(around, event, Instant::now());
-        let stack: &mut Stack = self.swarm.behaviour_mut();
-        match learned {
-            None => {}
-            Some(Learned::Content(hash, peers)) => stack.files.on_providers(hash, &peers),
-            Some(Learned::User(user, record)) => stack.identity.on_record(user, record),
-            Some(Learned::Unverified(record)) => self.vetting.begin(record),
+        let learned = self.queries.on_event(stack.kad.as_mut(), &stack.peers, event);
+        if let Some(learned) = learned {
+            self.on_learned(learned, Instant::now());
         }
         let stack: &mut Stack = self.swarm.behaviour_mut();
-        if stack.kad.as_mut().is_some_and(|kad| self.discovery.can_announce(kad)) {
+        if stack.kad.as_mut().is_some_and(|kad| self.queries.can_announce(kad)) {
             stack.files.announce_all();
             stack.identity.announce_all();
+            self.discovery.announce_all(&mut self.queries, stack.kad.as_mut());
+        }
+    }
+
+    fn on_learned(&mut self, learned: Learned, now: Instant) {
+        let (discovery, around) = self.facet();
+        match learned {
+            Learned::Announced(namespace, stored) => discovery.on_announced(&namespace, stored),
+            Learned::Providers { search, peers, last } => {
+                discovery.on_providers(around, search, peers, last);
+            }
+            Learned::Located { search, peer, addresses } => {
+                discovery.on_located(search, peer, addresses);
+            }
+            Learned::Addresses { lookup, addresses } => {
+                discovery.on_addresses(around.peers, lookup, addresses, now);
+            }
+            Learned::Routed(peer, addresses) => {
+                around.peers.on_discovered(peer, addresses, Source::Kad, now);
+            }
+            Learned::Content(hash, peers) => {
+                self.swarm.behaviour_mut().files.on_providers(hash, &peers);
+            }
+            Learned::User(user, record) => {
+                self.swarm.behaviour_mut().identity.on_record(user, record);
+            }
+            Learned::Unverified(record) => self.vetting.begin(record),
         }
     }
 
@@ -202,10 +228,10 @@ impl Driver {
                 stack.peers.on_command(peers_api::Command::Connect(ask), Instant::now());
             }
             files::Event::NeedProviders { hash } => {
-                self.discovery.find_content(stack.kad.as_mut(), hash);
+                self.queries.find_content(stack.kad.as_mut(), hash);
             }
-            files::Event::Provide { hash } => self.discovery.provide(stack.kad.as_mut(), hash),
-            files::Event::Withdraw { hash } => self.discovery.unprovide(stack.kad.as_mut(), hash),
+            files::Event::Provide { hash } => self.queries.provide(stack.kad.as_mut(), hash),
+            files::Event::Withdraw { hash } => self.queries.unprovide(stack.kad.as_mut(), hash),
             files::Event::Misbehaved { peer, reason } => {
                 tracing::debug!(%peer, %reason, "files stream reset");
                 stack.peers.penalise(peer, MISBEHAVIOUR_POINTS);
@@ -252,10 +278,10 @@ impl Driver {
                 self.spread.judge(&mut stack.gossip, ticket, acceptance(verdict));
             }
             users::Event::PutRecord { key, value } => {
-                self.discovery.put_user(stack.kad.as_mut(), &key, &value);
+                self.queries.put_user(stack.kad.as_mut(), &key, &value);
             }
             users::Event::NeedRecord { user, key } => {
-                if !self.discovery.find_user(stack.kad.as_mut(), user, &key) {
+                if !self.queries.find_user(stack.kad.as_mut(), user, &key) {
                     stack.identity.on_record(user, None);
                 }
             }

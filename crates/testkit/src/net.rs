@@ -5,10 +5,11 @@ use std::{future::Future, time::Duration};
 use peerage_api::{Node, peers, types::Multiaddr};
 use peerage_net::{Running, Settings};
 
-/// Longest wait for anything that should happen; reached only when it does not.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest wait for anything that should happen; reached only when it does not, however busy the
+/// machine.
+const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Waits for `what`, for at most half a minute.
+/// Waits for `what`, for at most two minutes.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, future).await {
         Ok(done) => done,

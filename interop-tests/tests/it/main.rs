@@ -8,4 +8,5 @@ mod mainline;
 mod matrix;
 mod meeting;
 mod people;
+mod rendezvous;
 mod unsigned;

@@ -31,7 +31,12 @@ pub(super) async fn announce(context: Context<'_>, args: Announce) -> Result<(),
     context.out.result(&announced, |announced| {
         let sources: Vec<_> = announced.sources.iter().map(|source| source.as_str()).collect();
         let (name, infohash) = (&announced.namespace, &announced.infohash);
-        format!("announced {name} (infohash {infohash}) by {}", sources.join(", "))
+        match sources.is_empty() {
+            true => format!(
+                "announcing {name} (infohash {infohash}); nobody could be told yet, the node goes on"
+            ),
+            false => format!("announced {name} (infohash {infohash}) by {}", sources.join(", ")),
+        }
     })
 }
 

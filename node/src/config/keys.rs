@@ -124,6 +124,10 @@ keys! {
         "Find and be found on the local network by multicast DNS.";
     KAD: discovery.kad Kind::Bool, Bool(true), "no-kad",
         "Find and be found through the distributed hash table of the network.";
+    MAINLINE: discovery.mainline Kind::Bool, Bool(true), "no-mainline",
+        "Find and be found through the BitTorrent DHT; what is announced there anyone can read.";
+    MAINLINE_BOOTSTRAP: discovery.mainline_bootstrap Kind::Hosts, List(&[]), "mainline-bootstrap",
+        "Nodes (HOST:PORT) to enter the BitTorrent DHT at; none: the well-known ones.";
     LOCAL_ONLY: discovery.local_only Kind::Bool, Bool(false), "local-only",
         "For one machine or LAN: believe, keep and tell private addresses like public ones.";
     EXTERNAL: nat.external Kind::Addresses, List(&[]), "external",

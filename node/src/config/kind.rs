@@ -44,6 +44,8 @@ pub(crate) enum Kind {
     Addresses,
     /// Peer ids.
     Peers,
+    /// Hosts and ports.
+    Hosts,
     /// A file, or empty.
     Path,
     /// A folder, or empty.
@@ -69,6 +71,7 @@ impl Kind {
                 "a list of multiaddresses such as /ip4/192.0.2.1/tcp/4001".to_owned()
             }
             Self::Peers => "a list of peer ids such as 12D3KooW…".to_owned(),
+            Self::Hosts => "a list of HOST:PORT such as router.bittorrent.com:6881".to_owned(),
             Self::Path => "the path of a file".to_owned(),
             Self::Dir => "the path of a folder".to_owned(),
             Self::Socket => "HOST:PORT such as 127.0.0.1:9464".to_owned(),
@@ -88,6 +91,7 @@ impl Kind {
             Self::Int(..) => "N",
             Self::Addresses => "MULTIADDR",
             Self::Peers => "PEER",
+            Self::Hosts => "HOST:PORT",
             Self::Path => "FILE",
             Self::Dir => "DIR",
             Self::Socket => "HOST:PORT",
@@ -96,7 +100,7 @@ impl Kind {
     }
 
     pub(crate) fn is_list(self) -> bool {
-        matches!(self, Self::Addresses | Self::Peers)
+        matches!(self, Self::Addresses | Self::Peers | Self::Hosts)
     }
 
     /// Checks a value; an error says what is wrong with it.
@@ -108,6 +112,7 @@ impl Kind {
             (Self::Choice(words), Value::Text(text)) => words.contains(&text.as_str()),
             (Self::Int(min, max), Value::Int(number)) => (min..=max).contains(number),
             (Self::Socket, Value::Text(text)) => text.is_empty() || is_socket(text),
+            (Self::Hosts, Value::List(items)) => items.iter().all(|item| is_socket(item)),
             (Self::Level, Value::Text(text)) => text.split(',').all(is_level),
             (Self::Addresses, Value::List(items)) => return all::<Multiaddr>(items, self, &value),
             (Self::Peers, Value::List(items)) => return all::<PeerId>(items, self, &value),
@@ -125,7 +130,7 @@ impl Kind {
                 _ => Value::Text(text.to_owned()),
             },
             Self::Int(..) => text.parse().map_or_else(|_| Value::Text(text.to_owned()), Value::Int),
-            Self::Addresses | Self::Peers => Value::List(
+            Self::Addresses | Self::Peers | Self::Hosts => Value::List(
                 text.split(',')
                     .map(str::trim)
                     .filter(|s| !s.is_empty())

@@ -145,6 +145,12 @@ impl Behaviour {
         self.bridge.on_identified(peer, is_member, listens, Instant::now());
     }
 
+    /// How the DHT fares.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.bridge.health()
+    }
+
     /// How it fares.
     #[must_use]
     pub fn status(&self) -> Status {

@@ -86,7 +86,9 @@ fn a_node_that_was_away_catches_up_with_no_more_than_what_it_missed() {
         sandbox.until(&["kv", "stats"], |stats| stats["entries"] == 10_000);
     }
     // Whoever learned the same from a third one finds out, so that it is not told again.
-    kv(&eve, &["sync"]);
+    let reports = kv(&eve, &["sync"]);
+    let with_ada = |it: &Value| it["peer"] == ada_up.id() && it["error"].is_null();
+    assert!(reports.as_array().unwrap().iter().any(with_ada), "{reports}");
     eve_up.kill();
     let some: String = (0..10_000).step_by(10).map(|n| line(n, 1)).collect();
     assert_eq!(fed(&ben, &["import"], some.as_bytes()).status.code(), Some(0));

@@ -24,8 +24,10 @@ use crate::{Config, cadence::Done, config::MAX_BOOTSTRAP, dials::RoundId, nodes}
 
 /// Between two looks at the thread.
 const WATCH_INTERVAL: Duration = Duration::from_secs(60);
-/// The first look at a new thread: it must know nodes by then.
+/// A new thread must know nodes after this time.
 const FIRST_WATCH: Duration = Duration::from_secs(10);
+/// Until it does, it is looked at so often: others ask only a DHT that is up.
+const FIRST_LOOKS: Duration = Duration::from_millis(250);
 /// How long the thread may take to answer a look; it sleeps 50 ms at most.
 const WATCH_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a name server may take.
@@ -199,7 +201,7 @@ impl Supervisor {
         match timeout(START_TIMEOUT, starting).await {
             Ok(Ok(Ok(dht))) => {
                 let since = Instant::now();
-                let watch_at = since + FIRST_WATCH;
+                let watch_at = since + FIRST_LOOKS;
                 self.life = Life::Up { dht: dht.as_async(), since, watch_at };
             }
             Ok(Ok(Err(error))) => self.fail(&format!("its socket: {error}")).await,
@@ -237,6 +239,9 @@ impl Supervisor {
         let Ok(Ok((info, nodes))) = timeout(WATCH_TIMEOUT, look).await else {
             return self.fail("its thread does not answer").await;
         };
+        if nodes.is_empty() && age < FIRST_WATCH {
+            return self.look_again_soon();
+        }
         if nodes.is_empty() {
             return self.fail("none of its nodes answers").await;
         }
@@ -249,6 +254,12 @@ impl Supervisor {
         if info.server_mode() || (!info.firewalled() && is_before_refresh(age)) {
             debug!("the DHT's thread is replaced before it becomes a server");
             self.drop_thread(Instant::now());
+        }
+    }
+
+    fn look_again_soon(&mut self) {
+        if let Life::Up { watch_at, .. } = &mut self.life {
+            *watch_at = Instant::now() + FIRST_LOOKS;
         }
     }
 

@@ -33,16 +33,24 @@ impl Searches {
         self.open.len() < MAX_SEARCHES
     }
 
-    /// Begins one whose reader holds the other end of `sink`. It ends with the last answer to what
-    /// was [`Searches::asked`].
-    pub(crate) fn begin(&mut self, local: PeerId, sink: Sink<Found>) -> u64 {
-        let id = self.next;
+    /// The number of the next one.
+    pub(crate) fn reserve(&mut self) -> u64 {
         self.next += 1;
-        self.open.insert(id, Search { sink, seen: HashSet::from([local]), asked: 0 });
-        id
+        self.next
     }
 
-    /// Somebody is asked for it, who ends with [`Searches::answered`].
+    /// Begins one whose reader holds the other end of `sink`, and for which so many sources are asked.
+    /// It ends when all have [`Searches::answered`].
+    pub(crate) fn begin(&mut self, id: u64, local: PeerId, sink: Sink<Found>, asked: usize) {
+        self.open.insert(id, Search { sink, seen: HashSet::from([local]), asked });
+    }
+
+    /// Whether somebody reads what it finds.
+    pub(crate) fn is_read(&self, id: u64) -> bool {
+        self.open.get(&id).is_some_and(|search| !search.sink.is_closed())
+    }
+
+    /// Somebody more is asked for it, who ends with [`Searches::answered`].
     pub(crate) fn asked(&mut self, id: u64) {
         if let Some(search) = self.open.get_mut(&id) {
             search.asked += 1;
@@ -86,8 +94,8 @@ mod tests {
         let (mut searches, local, peer) = (Searches::default(), PeerId::random(), PeerId::random());
         let find = Find { namespace: Namespace::new("chess").unwrap() };
         let (open, _accepted, mut feed) = Open::new(find, 8);
-        let id = searches.begin(local, open.accept().1);
-        searches.asked(id);
+        let id = searches.reserve();
+        searches.begin(id, local, open.accept().1, 1);
         searches.asked(id);
         let found = |source| Found { peer_id: peer, addresses: vec![], source };
         assert!(!searches.is_new(id, local) && searches.is_new(id, peer));
