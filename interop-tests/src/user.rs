@@ -13,7 +13,8 @@ impl Node {
     /// As [`Node::run`].
     pub async fn create_user(&self, handle: &str) -> Result<String> {
         let path = self.data().join("password");
-        let mut file = OpenOptions::new().write(true).create(true).mode(0o600).open(&path)?;
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
         writeln!(file, "only for this test")?;
         let file = path.to_string_lossy();
         let created =

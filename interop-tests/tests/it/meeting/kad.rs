@@ -72,7 +72,7 @@ impl Meeting {
     }
 
     /// Our node asks it for a record that nobody else has.
-    pub(super) async fn get_out(&mut self) -> Result<()> {
+    pub(super) async fn get_out(&self) -> Result<()> {
         let user = self.stranger.user.to_string();
         let shown = self.node.insist(&["user", "show", &user], "unknown").await?;
         ensure!(shown[0]["display_name"] == "stranger", "{shown:?}");
@@ -121,7 +121,7 @@ impl Meeting {
     }
 
     /// Our node asks it who provides something that it has told nobody.
-    pub(super) async fn find_out(&mut self) -> Result<()> {
+    pub(super) async fn find_out(&self) -> Result<()> {
         self.finds_it(PROVIDED_BEFORE).await
     }
 
