@@ -21,7 +21,7 @@ mod waiting;
 pub use dht::{Dht, Item};
 pub use foreign::{Foreign, Held, Identity, Kind, Message};
 pub use netns::{Host, Lan, Plan};
-pub use node::{CommandError, Home, Node, build_daemon, without_daemon};
+pub use node::{CommandError, Home, Node, build_daemon, peerage, without_daemon};
 pub use process::Process;
 pub use table::{Obstacle, Outcome, Row, Table};
 pub use toolchain::require_all;

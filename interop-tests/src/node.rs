@@ -21,6 +21,16 @@ use crate::{
 /// Names a binary to test instead of the one that cargo builds.
 const BINARY: &str = "PEERAGE_BIN";
 
+/// Loopback, TCP and QUIC, no discovery.
+const LOOPBACK: [&str; 6] = [
+    "--local-only",
+    "--no-mdns",
+    "--listen",
+    "/ip4/127.0.0.1/tcp/0",
+    "--listen",
+    "/ip4/127.0.0.1/udp/0/quic-v1",
+];
+
 /// A running daemon with a data directory of its own; killed when this is dropped.
 #[derive(Debug)]
 pub struct Node {
@@ -34,6 +44,8 @@ pub struct Node {
 /// What is left of a node that does not run: its data directory, its host, its arguments.
 #[derive(Debug)]
 pub struct Home {
+    /// The binary, if it is not the one under test.
+    program: Option<PathBuf>,
     data: TempDir,
     host: Option<Host>,
     args: Vec<String>,
@@ -65,10 +77,16 @@ impl Node {
     /// # Errors
     /// When it cannot be built or does not print its ready line.
     pub async fn up(extra: &[&str]) -> Result<Self> {
-        let loopback =
-            ["--listen", "/ip4/127.0.0.1/tcp/0", "--listen", "/ip4/127.0.0.1/udp/0/quic-v1"];
-        let args = [&["--local-only", "--no-mdns"], &loopback[..], extra].concat();
-        Home::new(None, &args)?.up().await
+        Home::new(None, &[&LOOPBACK, extra].concat())?.up().await
+    }
+
+    /// As [`Node::up`], with another binary, which runs its commands, too.
+    ///
+    /// # Errors
+    /// As [`Node::up`].
+    pub async fn up_from(program: &Path, extra: &[&str]) -> Result<Self> {
+        let home = Home::new(None, &[&LOOPBACK, extra].concat())?;
+        Home { program: Some(program.to_owned()), ..home }.up().await
     }
 
     /// As [`Node::up`], and it is told that it can be reached, as by an operator: a node that cannot
@@ -208,7 +226,12 @@ impl Node {
 impl Home {
     fn new(host: Option<Host>, args: &[&str]) -> Result<Self> {
         let data = TempDir::with_prefix("peerage-interop-")?;
-        Ok(Self { data, host, args: args.iter().map(|&arg| arg.to_owned()).collect() })
+        Ok(Self {
+            program: None,
+            data,
+            host,
+            args: args.iter().map(|&arg| arg.to_owned()).collect(),
+        })
     }
 
     /// Starts the daemon, again if it ran before.
@@ -226,7 +249,10 @@ impl Home {
 
     /// `peerage --data DIR`.
     fn peerage(&self) -> Result<Command> {
-        let mut command = peerage(self.host.as_ref())?;
+        let mut command = match &self.program {
+            Some(program) => apart(Command::new(program)),
+            None => peerage(self.host.as_ref())?,
+        };
         command.env("XDG_CONFIG_HOME", self.data.path()).arg("--data").arg(self.data.path());
         Ok(command)
     }
@@ -250,16 +276,22 @@ pub fn build_daemon() -> Result<()> {
     binary().map(drop)
 }
 
-/// The program, cut off from what this machine has configured.
-fn peerage(host: Option<&Host>) -> Result<Command> {
+/// The program, on a host or on loopback, cut off from what this machine has configured.
+///
+/// # Errors
+/// When it cannot be built.
+pub fn peerage(host: Option<&Host>) -> Result<Command> {
     let binary = binary()?;
-    let mut command = host.map_or_else(|| Command::new(binary), |host| host.command(binary));
+    Ok(apart(host.map_or_else(|| Command::new(binary), |host| host.command(binary))))
+}
+
+fn apart(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("PEERAGE_") {
             command.env_remove(name);
         }
     }
-    Ok(command)
+    command
 }
 
 /// The binary under test, built once in the life of this process.

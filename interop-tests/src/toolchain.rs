@@ -13,8 +13,8 @@ use crate::Kind;
 /// What a skip is turned into a failure by.
 const REQUIRE_ALL: &str = "PEERAGE_REQUIRE_ALL";
 
-/// `setup`'s exit codes for: no node, no python3, packages cannot be installed, no go.
-const ABSENT: std::ops::RangeInclusive<i32> = 20..=23;
+/// `setup`'s exit codes for: no node, no python3, packages cannot be installed, no Redis, no go.
+const ABSENT: std::ops::RangeInclusive<i32> = 20..=24;
 
 /// Whether what a test needs is there; `missing` says why not.
 ///

@@ -274,6 +274,9 @@ by the node, or with --as USER by the user.")]
         /// Which
         shell: clap_complete::Shell,
     },
+    /// Take part in libp2p's test harness, as its environment variables say
+    #[command(hide = true)]
+    Interop,
     /// Print or write the man pages
     #[command(hide = true)]
     Man(man::Args),

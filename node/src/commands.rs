@@ -103,6 +103,7 @@ pub(crate) async fn run(command: Client, context: Context<'_>) -> Result<(), Fai
         Client::Bench(args) => crate::bench::run(context, args).await,
         Client::Config(args) => config::run(context, args),
         Client::Completions { shell } => man::completions(context.out, shell),
+        Client::Interop => crate::interop::run(context).await,
         Client::Man(args) => man::run(context.out, &args),
     }
 }

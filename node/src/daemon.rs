@@ -2,7 +2,7 @@
 
 use std::{net::ToSocketAddrs, path::Path, time::Duration};
 
-use peerage::{FilesSettings, ListenError, Profile, StartError, UsersSettings};
+use peerage::{FilesSettings, ListenError, Profile, Security, StartError, UsersSettings};
 pub(crate) use peerage::{Running, Settings};
 use peerage_api::Node;
 use peerage_rpc::{Config as RpcConfig, Server};
@@ -23,6 +23,7 @@ pub(crate) fn settings(config: &Config, data: &Path) -> Result<Settings, Failed>
         data: Some(data.to_owned()),
         network: network.map_err(|e| Failed::new(Exit::Failed, "bad_config", e))?,
         network_key: config.optional(&keys::NETWORK_KEY).map(Into::into),
+        security: Security::Both,
         profile: match config.text(&keys::PROFILE) {
             "relay" => Profile::Relay,
             "bootstrap" => Profile::Bootstrap,

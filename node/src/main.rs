@@ -15,6 +15,7 @@ mod demo;
 mod dirs;
 mod failed;
 mod http;
+mod interop;
 mod logs;
 mod memory;
 mod output;

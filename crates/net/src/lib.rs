@@ -35,6 +35,6 @@ mod wiring;
 
 pub use identity::{KeyError, create_network_key};
 pub use listen::ListenError;
-pub use settings::{FilesSettings, KvSettings, Profile, Settings, UsersSettings};
+pub use settings::{FilesSettings, KvSettings, Profile, Security, Settings, UsersSettings};
 pub use start::{Running, StartError, start};
 pub use transport::TransportError;

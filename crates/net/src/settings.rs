@@ -18,6 +18,19 @@ pub enum Profile {
     Bootstrap,
 }
 
+/// How connections over TCP and WebSocket are secured; QUIC brings TLS of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Security {
+    /// TLS or Noise, as the peer likes.
+    #[default]
+    Both,
+    /// Noise only: peers without it cannot connect.
+    Noise,
+    /// TLS only: peers without it cannot connect.
+    Tls,
+}
+
 /// What a node is told at its start. `Settings::default()` is a node that keeps nothing, listens on
 /// free ports of every interface and finds others by mDNS; what it announces goes to Kademlia and to
 /// the BitTorrent DHT.
@@ -30,6 +43,8 @@ pub struct Settings {
     pub network: Network,
     /// File with a pre-shared key of the network (swarm.key format): TCP only, QUIC is switched off.
     pub network_key: Option<PathBuf>,
+    /// What secures connections over TCP and WebSocket; fewer than both is for tests of others.
+    pub security: Security,
     /// What the node is for.
     pub profile: Profile,
     /// Where to listen. Empty: TCP and QUIC on one port of all interfaces, the same as last time if
@@ -154,6 +169,7 @@ impl Default for Settings {
             data: None,
             network: Network::default(),
             network_key: None,
+            security: Security::Both,
             profile: Profile::Peer,
             listen: Vec::new(),
             external: Vec::new(),

@@ -156,7 +156,7 @@ mod tests {
 
     fn identifying() -> Swarm<identify::Behaviour> {
         let keys = Keypair::generate_ed25519();
-        let (connections, _) = transport::all(&keys, None).unwrap();
+        let (connections, _) = transport::all(&keys, None, Default::default()).unwrap();
         let behaviour = identify::Behaviour::new(identify_config(&keys, &Settings::default()));
         let config = swarm::Config::with_tokio_executor();
         Swarm::new(connections, behaviour, keys.public().to_peer_id(), config)

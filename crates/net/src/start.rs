@@ -153,7 +153,7 @@ async fn run(settings: Settings) -> Result<Running, StartError> {
     let Home { lock, keys, network_key, store, kept_aside, .. } = home;
     let Home { book, transfers, accounts, temporary, places, .. } = home;
     let peer_id = keys.public().to_peer_id();
-    let (transport, relay_client) = transport::all(&keys, network_key)?;
+    let (transport, relay_client) = transport::all(&keys, network_key, settings.security)?;
     let mut registry = Registry::default();
     let peers =
         peers::Behaviour::new(peers_config(&settings, peer_id), &store, book, Instant::now());

@@ -14,6 +14,7 @@ mod read_ahead;
 mod security;
 mod tls;
 
+use crate::settings;
 use read_ahead::ReadAhead;
 use security::Security;
 
@@ -50,8 +51,9 @@ type Raw = Box<dyn Duplex>;
 pub(crate) fn all(
     keys: &identity::Keypair,
     network_key: Option<pnet::PreSharedKey>,
+    offered: settings::Security,
 ) -> Result<(Connections, relay::client::Behaviour), TransportError> {
-    let security = Security::new(keys)?;
+    let security = Security::new(keys, offered)?;
     let (circuits, relay_client) = relay::client::new(keys.public().to_peer_id());
     let circuits = circuits.map(|stream, _| Box::new(stream) as Raw).boxed();
     let tcp = shared_key(tcp_sockets(), network_key);

@@ -15,8 +15,8 @@ pub use peerage_api::{
 pub use peerage_net::plain;
 #[cfg(feature = "node")]
 pub use peerage_net::{
-    FilesSettings, KeyError, KvSettings, ListenError, Profile, Running, Settings, StartError,
-    UsersSettings, create_network_key, start,
+    FilesSettings, KeyError, KvSettings, ListenError, Profile, Running, Security, Settings,
+    StartError, UsersSettings, create_network_key, start,
 };
 #[cfg(feature = "remote")]
 pub use remote::{ConnectError, Remote};

@@ -3,10 +3,12 @@
 
 mod bed;
 mod crowd;
+mod harness;
 mod lan;
 mod mainline;
 mod matrix;
 mod meeting;
+mod old;
 mod people;
 mod rendezvous;
 mod unsigned;

@@ -144,7 +144,7 @@ mod tests {
     use crate::{gossip, transport};
 
     fn gossiping(keys: &Keypair) -> Swarm<gossip::Behaviour> {
-        let (connections, _) = transport::all(keys, None).unwrap();
+        let (connections, _) = transport::all(keys, None, Default::default()).unwrap();
         let behaviour = gossip::behaviour(keys, &mut Registry::default()).unwrap();
         let config = swarm::Config::with_tokio_executor()
             .with_idle_connection_timeout(Duration::from_secs(60));

@@ -15,12 +15,14 @@ use libp2p::{
 };
 
 use super::{TransportError, gather::Gather, tls};
+use crate::settings;
 
-/// Offers both; the peer's choice decides.
+/// Offers both, or one as the settings say; the peer's choice decides.
 #[derive(Clone)]
 pub(crate) struct Security {
     noise: noise::Config,
     tls: tls::Config,
+    offered: settings::Security,
 }
 
 /// How a handshake fails.
@@ -35,8 +37,11 @@ pub(crate) enum HandshakeError {
 type Output<C> = (PeerId, Either<noise::Output<C>, Gather<TlsStream<C>>>);
 
 impl Security {
-    pub(crate) fn new(keys: &identity::Keypair) -> Result<Self, TransportError> {
-        Ok(Self { noise: noise::Config::new(keys)?, tls: tls::Config::new(keys)? })
+    pub(crate) fn new(
+        keys: &identity::Keypair,
+        offered: settings::Security,
+    ) -> Result<Self, TransportError> {
+        Ok(Self { noise: noise::Config::new(keys)?, tls: tls::Config::new(keys)?, offered })
     }
 }
 
@@ -58,11 +63,13 @@ impl UpgradeInfo for Security {
     type InfoIter = std::vec::IntoIter<&'static str>;
 
     fn protocol_info(&self) -> Self::InfoIter {
-        let mut names: Vec<_> =
-            self.tls.protocol_info().chain(self.noise.protocol_info()).collect();
-        if !tls::has_aes() {
-            names.reverse();
-        }
+        let (tls, noise) = (self.tls.protocol_info(), self.noise.protocol_info());
+        let names: Vec<_> = match self.offered {
+            settings::Security::Both if tls::has_aes() => tls.chain(noise).collect(),
+            settings::Security::Both => noise.chain(tls).collect(),
+            settings::Security::Noise => noise.collect(),
+            settings::Security::Tls => tls.collect(),
+        };
         names.into_iter()
     }
 }
@@ -111,25 +118,36 @@ mod tests {
     use futures::StreamExt;
     use libp2p::{
         Swarm, SwarmBuilder,
-        swarm::{self, SwarmEvent, dummy},
+        swarm::{self, DialError, SwarmEvent, dummy},
         tcp, yamux,
     };
 
     use super::*;
+    use crate::settings::Security::{Both, Noise, Tls};
+
+    fn offers(offered: settings::Security) -> Vec<&'static str> {
+        let keys = identity::Keypair::generate_ed25519();
+        Security::new(&keys, offered).unwrap().protocol_info().collect()
+    }
+
+    #[test]
+    fn only_what_the_settings_say_is_offered() {
+        assert_eq!(offers(Noise), ["/noise"]);
+        assert_eq!(offers(Tls), ["/tls/1.0.0"]);
+    }
 
     #[test]
     fn the_faster_one_is_offered_first() {
-        let security = Security::new(&identity::Keypair::generate_ed25519()).unwrap();
-        let mut names: Vec<_> = security.protocol_info().collect();
+        let mut names = offers(Both);
         if !tls::has_aes() {
             names.reverse();
         }
         assert_eq!(names, ["/tls/1.0.0", "/noise"]);
     }
 
-    fn ours() -> Swarm<dummy::Behaviour> {
+    fn ours(offered: settings::Security) -> Swarm<dummy::Behaviour> {
         let keys = identity::Keypair::generate_ed25519();
-        let (connections, _) = crate::transport::all(&keys, None).unwrap();
+        let (connections, _) = crate::transport::all(&keys, None, offered).unwrap();
         let config = swarm::Config::with_tokio_executor();
         Swarm::new(connections, dummy::Behaviour, keys.public().to_peer_id(), config)
     }
@@ -144,8 +162,11 @@ mod tests {
             .build()
     }
 
-    /// Until both have the connection.
-    async fn connect(mut dialler: Swarm<dummy::Behaviour>, mut listener: Swarm<dummy::Behaviour>) {
+    /// Until both have the connection, or the dialler knows why there is none.
+    async fn connect(
+        mut dialler: Swarm<dummy::Behaviour>,
+        mut listener: Swarm<dummy::Behaviour>,
+    ) -> Result<(), DialError> {
         listener.listen_on("/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
         let mut connected = 0;
         while connected < 2 {
@@ -156,16 +177,26 @@ mod tests {
             match event {
                 SwarmEvent::NewListenAddr { address, .. } => dialler.dial(address).unwrap(),
                 SwarmEvent::ConnectionEstablished { .. } => connected += 1,
-                SwarmEvent::OutgoingConnectionError { error, .. } => panic!("{error}"),
+                SwarmEvent::OutgoingConnectionError { error, .. } => return Err(error),
                 _ => {}
             }
         }
+        Ok(())
     }
 
     #[tokio::test]
     async fn a_peer_that_has_only_noise_is_served() {
-        connect(ours(), noise_only()).await;
-        connect(noise_only(), ours()).await;
-        connect(ours(), ours()).await;
+        connect(ours(Both), noise_only()).await.unwrap();
+        connect(noise_only(), ours(Both)).await.unwrap();
+        connect(ours(Both), ours(Both)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_node_with_one_protocol_meets_only_who_has_it() {
+        connect(ours(Tls), ours(Both)).await.unwrap();
+        connect(ours(Both), ours(Tls)).await.unwrap();
+        connect(ours(Noise), noise_only()).await.unwrap();
+        connect(ours(Tls), noise_only()).await.unwrap_err();
+        connect(noise_only(), ours(Tls)).await.unwrap_err();
     }
 }

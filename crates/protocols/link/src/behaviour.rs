@@ -27,6 +27,9 @@ const PING: StreamProtocol = StreamProtocol::new("/ipfs/ping/1.0.0");
 
 /// How long a ping may take.
 pub const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a ping is tried. rust-libp2p answers one stream at a time and drops the one before, so a
+/// ping of the swarm itself that begins at the same moment, as on connecting, breaks ours.
+const MAX_PINGS: usize = 3;
 /// Measurements that others may run against this node at once: two chunks of 256 KiB each, 2 MiB.
 pub const MAX_SERVED: usize = 4;
 /// Measurements of our own at once.
@@ -57,7 +60,7 @@ pub enum Event {
 
 #[derive(Debug)]
 enum Job {
-    Ping(Ask<Ping>),
+    Ping { ask: Ask<Ping>, tries: usize },
     Measure(Ask<Measure>),
 }
 
@@ -98,7 +101,7 @@ impl Behaviour {
     /// Answers `peers.ping` and `peers.measure`; other commands are dropped.
     pub fn on_command(&mut self, command: Command) {
         match command {
-            Command::Ping(ask) => self.ping(ask),
+            Command::Ping(ask) => self.ping(ask, 1),
             Command::Measure(ask) => self.measure(ask),
             other => tracing::error!(?other, "a command that no one answers"),
         }
@@ -114,7 +117,7 @@ impl Behaviour {
         self.dialogs.on_retired(connection);
     }
 
-    fn ping(&mut self, ask: Ask<Ping>) {
+    fn ping(&mut self, ask: Ask<Ping>, tries: usize) {
         let peer = ask.request.peer;
         if self.jobs.len() >= MAX_JOBS {
             return ask.reply(Err(busy_here()));
@@ -122,7 +125,7 @@ impl Behaviour {
         let open = Open::new(peer, PING).plain().progress_timeout(Some(PING_TIMEOUT));
         let dialog = |stream| async { Done::Ping(session::ping(stream).await) };
         let id = self.dialogs.open(open, dialog);
-        self.jobs.insert(id, Job::Ping(ask));
+        self.jobs.insert(id, Job::Ping { ask, tries });
     }
 
     fn measure(&mut self, ask: Ask<Measure>) {
@@ -171,16 +174,24 @@ impl Behaviour {
         };
         let transport = connection.and_then(|c| self.transports.get(&c).copied());
         match (job, outcome) {
-            (Job::Ping(ask), Ok(Done::Ping(Ok(rtt)))) => {
+            (Job::Ping { ask, .. }, Ok(Done::Ping(Ok(rtt)))) => {
                 let rtt_us = u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX);
                 ask.reply(Ok(Pong { rtt_us }));
                 return connection.map(|connection| Event::Rtt { connection, rtt });
+            }
+            (Job::Ping { ask, tries }, Ok(Done::Ping(Err(SessionError::Io(error)))))
+                if tries < MAX_PINGS =>
+            {
+                tracing::debug!(%peer, %error, "a ping broke and is tried again");
+                self.ping(ask, tries + 1);
             }
             (Job::Measure(ask), Ok(Done::Measure(Ok(times)))) => {
                 let bytes = ask.request.bytes;
                 ask.reply(Ok(times.shown(transport.unwrap_or(Transport::Other), bytes)));
             }
-            (Job::Ping(ask), outcome) => ask.reply(Err(explain(peer, "/ipfs/ping/1.0.0", outcome))),
+            (Job::Ping { ask, .. }, outcome) => {
+                ask.reply(Err(explain(peer, PING.as_ref(), outcome)));
+            }
             (Job::Measure(ask), outcome) => {
                 ask.reply(Err(explain(peer, self.protocol.as_ref(), outcome)));
             }
@@ -193,7 +204,7 @@ impl Behaviour {
         let dialogs = &mut self.dialogs;
         self.jobs.retain(|id, job| {
             let gone = match job {
-                Job::Ping(ask) => ask.poll_cancelled(cx),
+                Job::Ping { ask, .. } => ask.poll_cancelled(cx),
                 Job::Measure(ask) => ask.poll_cancelled(cx),
             };
             if gone.is_ready() {

@@ -259,7 +259,7 @@ async fn a_dialler_without_certificate_is_refused() {
 async fn whoever_is_not_the_one_dialled_is_refused() {
     let swarm = || {
         let keys = Keypair::generate_ed25519();
-        let (connections, _) = crate::transport::all(&keys, None).unwrap();
+        let (connections, _) = crate::transport::all(&keys, None, Default::default()).unwrap();
         let config = swarm::Config::with_tokio_executor();
         Swarm::new(connections, dummy::Behaviour, keys.public().to_peer_id(), config)
     };
