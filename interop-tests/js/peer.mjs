@@ -6,13 +6,16 @@ import { parseArgs } from 'node:util'
 import { quic } from '@chainsafe/libp2p-quic'
 import { gossipsub } from '@libp2p/gossipsub'
 import { identify } from '@libp2p/identify'
+import { kadDHT, passthroughMapper } from '@libp2p/kad-dht'
 import { noise } from '@libp2p/noise'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
+import { tls } from '@libp2p/tls'
 import { yamux } from '@libp2p/yamux'
 import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
+import { records } from './kad.mjs'
 
 const COMMAND_TIMEOUT_MS = 20_000
 const IDENTIFY_TIMEOUT_MS = 10_000
@@ -20,15 +23,19 @@ const IDENTIFY_TIMEOUT_MS = 10_000
 const { values: flags } = parseArgs({
   options: {
     transport: { type: 'string', default: 'tcp' },
+    security: { type: 'string', default: 'noise' },
+    kad: { type: 'string' },
     topic: { type: 'string', multiple: true, default: [] },
     unsigned: { type: 'boolean', default: false }
   }
 })
 
+const encrypters = { noise, tls }
+
 const transports = {
   tcp: {
     transports: [tcp()],
-    connectionEncrypters: [noise()],
+    connectionEncrypters: [encrypters[flags.security]?.()],
     streamMuxers: [yamux()],
     addresses: { listen: ['/ip4/127.0.0.1/tcp/0'] }
   },
@@ -40,10 +47,21 @@ const transports = {
 
 const emit = (event) => process.stdout.write(`${JSON.stringify(event)}\n`)
 
-if (!(flags.transport in transports)) {
-  emit({ event: 'error', cmd: 'start', message: `unknown transport ${flags.transport}` })
+if (!(flags.transport in transports && flags.security in encrypters)) {
+  const message = `unknown transport ${flags.transport} with ${flags.security}`
+  emit({ event: 'error', cmd: 'start', message })
   process.exit(2)
 }
+
+// Our nodes judge the records they are given, so this one takes all and prefers the newest.
+const dht = () => kadDHT({
+  protocol: flags.kad,
+  clientMode: false,
+  validators: { user: async () => {} },
+  selectors: { user: () => 0 },
+  peerInfoMapper: passthroughMapper,
+  allowQueryWithZeroPeers: true
+})
 
 const node = await createLibp2p({
   ...transports[flags.transport],
@@ -57,7 +75,8 @@ const node = await createLibp2p({
     pubsub: gossipsub({
       globalSignaturePolicy: flags.unsigned ? 'StrictNoSign' : 'StrictSign',
       emitSelf: false
-    })
+    }),
+    ...(flags.kad != null && { dht: dht() })
   }
 })
 const { pubsub } = node.services
@@ -149,6 +168,7 @@ const commands = {
   async protocols ({ peer }) {
     return { event: 'protocols', ...await identityOf(peer) }
   },
+  ...records(node),
   async stop () {
     await node.stop()
     return { event: 'stopped' }

@@ -17,14 +17,17 @@ What the library cannot do, and what follows from it here:
 """
 
 import argparse
+import contextlib
 import json
 import sys
 
 import multiaddr
 import trio
 
-from libp2p import new_host
+from kad import Kad
+from libp2p import generate_new_ed25519_identity, new_host
 from libp2p.abc import INotifee
+from libp2p.crypto.x25519 import create_new_key_pair
 from libp2p.custom_types import TProtocol
 from libp2p.host import basic_host
 from libp2p.host.ping import PingService
@@ -33,12 +36,18 @@ from libp2p.peer.id import ID
 from libp2p.peer.peerinfo import info_from_p2p_addr
 from libp2p.pubsub.gossipsub import GossipSub
 from libp2p.pubsub.pubsub import Pubsub
+from libp2p.security.noise import transport as noise
+from libp2p.security.tls import transport as tls
 from libp2p.tools.anyio_service import background_trio_service
 from libp2p.transport.quic.stream import QUICStream, StreamState
 
 COMMAND_TIMEOUT = 20.0
 IDENTIFY_TIMEOUT = 10.0
 LISTEN = {"tcp": "/ip4/127.0.0.1/tcp/0", "quic": "/ip4/127.0.0.1/udp/0/quic-v1"}
+COMMANDS = (
+    *("dial", "ping", "subscribe", "publish", "subscribers", "protocols"),
+    *("kad_put", "kad_get", "provide", "find_providers"),
+)
 MESHSUB = [TProtocol(f"/meshsub/1.{minor}.0") for minor in (2, 1, 0)]
 
 
@@ -146,8 +155,9 @@ def mend_quic_streams():
 class Peer:
     """The commands, by name."""
 
-    def __init__(self, host, pubsub, router, identities, nursery):
+    def __init__(self, host, kad, pubsub, router, identities, nursery):
         self.host = host
+        self.kad = kad
         self.pubsub = pubsub
         self.router = router
         self.identities = identities
@@ -187,6 +197,23 @@ class Peer:
     async def protocols(self, peer):
         emit("protocols", **await self.identities.of(peer))
 
+    async def kad_put(self, key, value):
+        await self.kad.put(bytes.fromhex(key), bytes.fromhex(value))
+        emit("put")
+
+    async def kad_get(self, key):
+        found = await self.kad.get(bytes.fromhex(key))
+        emit("got", values=[{"from": str(peer), "value": value.hex()} for peer, value in found])
+
+    async def provide(self, key):
+        await self.kad.provide(bytes.fromhex(key))
+        emit("provided")
+
+    async def find_providers(self, key):
+        found = await self.kad.find_providers(bytes.fromhex(key))
+        pairs = [{"from": str(peer), "peer_id": str(provider)} for peer, provider in found]
+        emit("providers", providers=pairs)
+
     async def join(self, topic):
         subscription = await self.pubsub.subscribe(topic)
         self.nursery.start_soon(tell_messages, topic, subscription, self.host.get_id())
@@ -208,7 +235,7 @@ async def obey(peer, line):
         cmd = request.pop("cmd")
         if cmd == "stop":
             return False
-        if cmd not in ("dial", "ping", "subscribe", "publish", "subscribers", "protocols"):
+        if cmd not in COMMANDS:
             raise ValueError(f"unknown command {cmd}")
         with trio.fail_after(COMMAND_TIMEOUT):
             await getattr(peer, cmd)(**request)
@@ -219,25 +246,43 @@ async def obey(peer, line):
     return True
 
 
-async def serve(transport, topics, signing):
+def secured(keys, name):
+    if name == "tls":
+        return {tls.PROTOCOL_ID: tls.TLSTransport(keys)}
+    # Its static key is signed with the identity, which is what makes it the peer's.
+    return {noise.PROTOCOL_ID: noise.Transport(keys, noise_privkey=create_new_key_pair().private_key)}
+
+
+@contextlib.asynccontextmanager
+async def running(kad):
+    async with contextlib.AsyncExitStack() as stack:
+        if kad is not None:
+            await stack.enter_async_context(background_trio_service(kad.dht))
+        yield
+
+
+async def serve(given):
     identities = Identities()
     watch_identify(identities)
     mend_quic_streams()
-    listen = [multiaddr.Multiaddr(LISTEN[transport])]
-    host = new_host(listen_addrs=listen)
+    listen = [multiaddr.Multiaddr(LISTEN[given.transport])]
+    keys = generate_new_ed25519_identity()
+    host = new_host(key_pair=keys, sec_opt=secured(keys, given.security), listen_addrs=listen)
     host.get_network().register_notifee(Connections(identities))
     # The default heartbeat is 120 s: nobody would join a mesh while a test lasts.
     router = GossipSub(MESHSUB, degree=6, degree_low=4, degree_high=12, heartbeat_interval=1)
-    pubsub = Gossip(host, router, strict_signing=signing)
+    pubsub = Gossip(host, router, strict_signing=not given.unsigned)
+    kad = Kad(host, given.kad) if given.kad else None
     async with (
         host.run(listen_addrs=listen),
         background_trio_service(pubsub),
         background_trio_service(router),
+        running(kad),
         trio.open_nursery() as nursery,
     ):
         await pubsub.wait_until_ready()
-        peer = Peer(host, pubsub, router, identities, nursery)
-        for topic in topics:
+        peer = Peer(host, kad, pubsub, router, identities, nursery)
+        for topic in given.topic:
             await peer.join(topic)
         addresses = [str(address) for address in host.get_addrs()]
         emit("ready", peer_id=str(host.get_id()), listen=addresses)
@@ -251,10 +296,11 @@ async def serve(transport, topics, signing):
 def main():
     flags = argparse.ArgumentParser()
     flags.add_argument("--transport", choices=LISTEN, default="tcp")
+    flags.add_argument("--security", choices=("noise", "tls"), default="noise")
+    flags.add_argument("--kad")
     flags.add_argument("--topic", action="append", default=[])
     flags.add_argument("--unsigned", action="store_true")
-    given = flags.parse_args()
-    trio.run(serve, given.transport, given.topic, not given.unsigned)
+    trio.run(serve, flags.parse_args())
 
 
 if __name__ == "__main__":

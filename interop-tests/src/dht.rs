@@ -39,6 +39,7 @@ impl Dht {
         let (program, script, name) = match kind {
             Kind::Js => (PathBuf::from("node"), "dht.mjs", "bittorrent-dht"),
             Kind::Py => (folder.join(".venv/bin/python"), "dht.py", "libtorrent"),
+            Kind::Go => bail!("there is no program for a DHT in go"),
         };
         let mut command = Command::new(program);
         command.arg(folder.join(script));

@@ -6,7 +6,11 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::{Process, require_all, toolchain};
+use crate::{Process, Transport, require_all, toolchain};
+
+mod kad;
+
+pub use kad::Held;
 
 /// An implementation of libp2p other than ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,66 +19,52 @@ pub enum Kind {
     Js,
     /// py-libp2p on trio.
     Py,
+    /// go-libp2p.
+    Go,
 }
 
 impl Kind {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Js, Self::Py, Self::Go];
+
     /// The name of its folder and of its `setup` argument.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Js => "js",
             Self::Py => "py",
+            Self::Go => "go",
         }
     }
 
-    /// What the agent in its identify message begins with.
+    /// The name of the library.
     #[must_use]
-    pub fn agent(self) -> &'static str {
+    pub fn library(self) -> &'static str {
         match self {
-            Self::Js => "js-libp2p/",
-            Self::Py => "py-libp2p/",
+            Self::Js => "js-libp2p",
+            Self::Py => "py-libp2p",
+            Self::Go => "go-libp2p",
         }
+    }
+
+    /// Whether its toolchain is there, or the test is to be skipped.
+    ///
+    /// # Errors
+    /// When it is absent while all are required, or cannot be set up.
+    pub fn is_here(self) -> Result<bool> {
+        require_all(toolchain::missing(self)?)
     }
 
     fn command(self) -> Command {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(self.as_str());
         let (program, script) = match self {
-            Self::Js => (PathBuf::from("node"), "peer.mjs"),
-            Self::Py => (folder.join(".venv/bin/python"), "peer.py"),
+            Self::Js => (PathBuf::from("node"), Some("peer.mjs")),
+            Self::Py => (folder.join(".venv/bin/python"), Some("peer.py")),
+            Self::Go => (folder.join("bin/peer"), None),
         };
         let mut command = Command::new(program);
-        command.arg(folder.join(script));
+        command.args(script.map(|script| folder.join(script)));
         command
-    }
-}
-
-/// What carries a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Transport {
-    /// TCP with Noise and Yamux.
-    Tcp,
-    /// QUIC version 1.
-    Quic,
-}
-
-impl Transport {
-    /// Its name in flags and in `peerage peers`.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Quic => "quic",
-        }
-    }
-
-    /// Picks this transport's address from those a peer listens on.
-    pub(crate) fn pick(self, listen: &[String]) -> Result<&str> {
-        let part = match self {
-            Self::Tcp => "/tcp/",
-            Self::Quic => "/quic-v1",
-        };
-        let found = listen.iter().find(|address| address.contains(part));
-        found.map(String::as_str).with_context(|| format!("no {part} address in {listen:?}"))
     }
 }
 
@@ -122,11 +112,11 @@ impl Foreign {
     /// # Errors
     /// When the peer does not come up, or is absent while all are required.
     pub async fn spawn(kind: Kind, transport: Transport, flags: &[&str]) -> Result<Option<Self>> {
-        if !require_all(toolchain::missing(kind)?)? {
+        if !kind.is_here()? {
             return Ok(None);
         }
         let mut command = kind.command();
-        command.args(["--transport", transport.as_str()]).args(flags);
+        command.args(transport.flags()).args(flags);
         let mut process = Process::spawn(kind.as_str(), &mut command)?;
         let ready = process.wait_for("ready", |line| line["event"] == "ready").await?;
         let (peer_id, listen) = (text(&ready, "peer_id")?, texts(&ready, "listen")?);

@@ -1,6 +1,7 @@
 //! Our daemon and the commands given to it.
 
 use std::{
+    net::TcpListener,
     path::{Path, PathBuf},
     process::Stdio,
     sync::OnceLock,
@@ -88,6 +89,19 @@ impl Node {
         Home { program: Some(program.to_owned()), ..home }.up().await
     }
 
+    /// As [`Node::up`], and it is told that it can be reached, as by an operator: a node that cannot
+    /// tells others of no address in Kademlia.
+    ///
+    /// # Errors
+    /// As [`Node::up`].
+    pub async fn up_reachable(extra: &[&str]) -> Result<Self> {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let tcp = format!("/ip4/127.0.0.1/tcp/{port}");
+        let listen = ["--listen", &tcp, "--listen", "/ip4/127.0.0.1/udp/0/quic-v1"];
+        let args = [&["--local-only", "--no-mdns", "--external", &tcp], &listen[..], extra];
+        Home::new(None, &args.concat())?.up().await
+    }
+
     /// Starts the daemon on a host of a [`Lan`](crate::Lan), as users do; `args` are further
     /// arguments of `peerage up`.
     ///
@@ -122,6 +136,10 @@ impl Node {
     /// When it does not answer.
     pub async fn remote(&self) -> Result<peerage::Node> {
         Ok(peerage::Remote::connect(self.home.data.path()).await?)
+    }
+
+    pub(crate) fn data(&self) -> &Path {
+        self.home.data.path()
     }
 
     /// A fault with what the daemon logged of late.
@@ -250,6 +268,14 @@ pub fn without_daemon(host: &Host, args: &[&str]) -> Result<Process> {
     Process::spawn(format!("peerage {}", args.join(" ")), &mut command)
 }
 
+/// Builds the program, which otherwise happens when the first node starts, while others wait.
+///
+/// # Errors
+/// When it cannot be built.
+pub fn build_daemon() -> Result<()> {
+    binary().map(drop)
+}
+
 /// The program, on a host or on loopback, cut off from what this machine has configured.
 ///
 /// # Errors
@@ -282,7 +308,16 @@ fn binary() -> Result<&'static Path> {
 }
 
 fn build() -> Result<PathBuf> {
-    let output = std::process::Command::new(env!("CARGO"))
+    let mut cargo = std::process::Command::new(env!("CARGO"));
+    // Of this package, set by the cargo that runs the tests: build scripts that look at them would
+    // run again, here and at the next build outside, and what depends on them would be rebuilt.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(name.as_ref());
+        }
+    }
+    let output = cargo
         .args(["build", "--package", "peerage-node", "--bin", "peerage"])
         .args(["--message-format", "json", "--manifest-path"])
         .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))

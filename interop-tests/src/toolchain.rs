@@ -13,8 +13,8 @@ use crate::Kind;
 /// What a skip is turned into a failure by.
 const REQUIRE_ALL: &str = "PEERAGE_REQUIRE_ALL";
 
-/// `setup`'s exit codes for: no node, no python3, packages cannot be installed.
-const ABSENT: std::ops::RangeInclusive<i32> = 20..=22;
+/// `setup`'s exit codes for: no node, no python3, packages cannot be installed, no Redis, no go.
+const ABSENT: std::ops::RangeInclusive<i32> = 20..=24;
 
 /// Whether what a test needs is there; `missing` says why not.
 ///
@@ -39,9 +39,11 @@ pub fn require_all(missing: Option<&str>) -> Result<bool> {
 pub(crate) fn missing(kind: Kind) -> Result<Option<&'static str>> {
     static JS: OnceLock<Result<Option<String>, String>> = OnceLock::new();
     static PY: OnceLock<Result<Option<String>, String>> = OnceLock::new();
+    static GO: OnceLock<Result<Option<String>, String>> = OnceLock::new();
     let once = match kind {
         Kind::Js => &JS,
         Kind::Py => &PY,
+        Kind::Go => &GO,
     };
     match once.get_or_init(|| set_up(kind).map_err(|e| format!("{e:#}"))) {
         Ok(missing) => Ok(missing.as_deref()),

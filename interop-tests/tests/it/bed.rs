@@ -7,7 +7,7 @@ const TOPIC: &str = "bed";
 
 #[tokio::test]
 async fn js_and_py_understand_each_other_over_tcp() -> Result<()> {
-    understand(Transport::Tcp).await
+    understand(Transport::TcpNoise).await
 }
 
 #[tokio::test]
@@ -32,7 +32,7 @@ async fn understand(transport: Transport) -> Result<()> {
 async fn talk(from: &mut Foreign, to: &mut Foreign, to_kind: Kind) -> Result<()> {
     from.connected(to.peer_id()).await?;
     let identity = from.identity_of(to.peer_id()).await?;
-    ensure!(identity.agent.starts_with(to_kind.agent()), "{identity:?}");
+    ensure!(identity.agent.starts_with(to_kind.library()), "{identity:?}");
     from.ping(to.peer_id()).await?;
     from.subscribed(to.peer_id(), TOPIC).await?;
     ensure!(from.subscribers(TOPIC).await? == [to.peer_id()]);

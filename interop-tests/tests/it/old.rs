@@ -15,7 +15,7 @@ const TOPIC: &str = "generations";
 async fn an_old_node_that_dials_a_new_one_can_do_everything_with_it() -> Result<()> {
     let Some(old) = old().await? else { return Ok(()) };
     let new = Node::up(&[]).await?;
-    table("old dials new", ("old", &old), ("new", &new), Transport::Tcp).await
+    table("old dials new", ("old", &old), ("new", &new), Transport::TcpNoise).await
 }
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn table(title: &str, one: Named<'_>, other: Named<'_>, over: Transport) -
         node.until_peer(peer.peer_id(), |peer| peer["agent"].is_string()).await?;
     }
     let mut failures = Vec::new();
-    let mut lines = format!("{title}, over {}\n", over.as_str());
+    let mut lines = format!("{title}, over {}\n", over.carrier());
     for ((from_name, from), (to_name, to)) in [(one, other), (other, one)] {
         let cells = [
             ("ping", ping(from, to).await),
