@@ -190,9 +190,23 @@ async fn write_slot(
     let signature = slot.sign_item(seq, &value);
     let item = MutableItem::new_signed_unchecked(key, signature, &value, seq, None);
     match timeout(CALL_TIMEOUT, dht.put_mutable(item, cas)).await {
+        Ok(Ok(_)) if cas.is_none() => stands(dht, slot, record).await,
         Ok(Ok(_)) => Written::Stored,
         Ok(Err(PutMutableError::Concurrency(_))) => Written::Conflict,
         Ok(Err(PutMutableError::Query(_))) | Err(_) => Written::Elsewhere,
+    }
+}
+
+/// Whether the first write into a slot was not replaced at once: there is no number before it that others
+/// could compare, so that of several first ones only the last stays.
+async fn stands(dht: &AsyncDht, slot: &Slot, record: &Record) -> Written {
+    sleep(pause()).await;
+    let current = timeout(CALL_TIMEOUT, dht.get_mutable_most_recent(&slot.key(), None)).await;
+    let Ok(Some(current)) = current else { return Written::Stored };
+    let mut records = slot.records(current.value(), UnixMillis::now()).into_iter();
+    match records.any(|other| other.peer() == record.peer()) {
+        true => Written::Stored,
+        false => Written::Conflict,
     }
 }
 
