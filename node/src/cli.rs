@@ -171,7 +171,9 @@ BitTorrent DHT) the whole internet, with the address of this node; --no-mainline
 A namespace has the infohash SHA-1 of its name. Where librats nodes meet: `librats/1.0` (2.x) and
 `rats_peer_discovery_v1.0` (1.x).
 
-Example: peerage announce chess    then elsewhere: peerage find chess")]
+Example: peerage announce chess    then elsewhere: peerage find chess
+         peerage announce          what is announced, and where
+         peerage announce chess --off")]
     Announce(discovery::Announce),
     /// Look for nodes that announce a namespace: in both DHTs and among the peers of peers
     #[command(after_help = "Example: peerage find chess --timeout 60")]

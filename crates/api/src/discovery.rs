@@ -150,8 +150,8 @@ pub struct Status {
     pub mainline_seen_as: Option<std::net::SocketAddr>,
     /// Connected peers that introduce others.
     pub pex_peers: usize,
-    /// Namespaces this node announces.
-    pub announced: Vec<Namespace>,
+    /// What this node announces, and where it is announced so far.
+    pub announced: Vec<Announced>,
 }
 
 /// How a question to this facet fails.
@@ -159,10 +159,15 @@ pub struct Status {
 #[serde(tag = "code", rename_all = "snake_case")]
 pub enum DiscoveryError {
     /// There is nobody to ask.
-    #[error("nobody can be asked yet: connect to a peer, or start with --bootstrap")]
+    #[error(
+        "nobody can be asked yet: connect to a peer, or start with --bootstrap; `peerage doctor` says more"
+    )]
     NoNetwork,
     /// Every way of finding peers is switched off.
-    #[error("nobody can be asked: both DHTs are switched off (--no-kad, --no-mainline)")]
+    #[error(
+        "nobody can be asked: both DHTs are switched off; start without --no-kad or --no-mainline, or \
+         connect to a peer"
+    )]
     Off,
     /// Nobody knows the peer.
     #[error("no address of {peer} was found")]

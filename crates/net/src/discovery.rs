@@ -49,9 +49,20 @@ pub(crate) struct Around<'a> {
 }
 
 impl Around<'_> {
-    /// The bridge, if an answer is likely, or if nobody else is there to ask.
+    /// The bridge, if an answer is likely, or if nobody else is there to ask and it has only just started.
     fn bridge(&mut self, others: bool) -> Option<&mut mainline::Behaviour> {
-        self.mainline.as_deref_mut().filter(|bridge| !others || bridge.health().is_up)
+        self.mainline.as_deref_mut().filter(|bridge| {
+            let health = bridge.health();
+            health.is_up || !others && health.restarts == 0
+        })
+    }
+
+    /// Why nobody can be asked, if that is how it is.
+    fn why(&self, error: DiscoveryError) -> DiscoveryError {
+        match (error, self.mainline.is_some()) {
+            (DiscoveryError::Off, true) => DiscoveryError::NoNetwork,
+            (error, _) => error,
+        }
     }
 }
 
@@ -145,7 +156,7 @@ impl Discovery {
         let questions =
             [asked.is_ok(), introduces, found.is_some()].into_iter().filter(|asks| *asks).count();
         match (asked, questions) {
-            (Err(error), 0) => return open.refuse(error),
+            (Err(error), 0) => return open.refuse(around.why(error)),
             _ => self.searches.begin(search, around.local, open.accept().1, questions),
         }
         if introduces {
@@ -239,7 +250,8 @@ impl Discovery {
         let resolve = bridge.and_then(|bridge| bridge.resolve(peer).ok());
         let questions = usize::from(asked.is_ok()) + usize::from(resolve.is_some());
         self.resolves.extend(resolve.map(|resolve| (resolve, id)));
-        self.lookups.asked(id, questions, asked.err(), around.peers);
+        let unasked = asked.err().map(|error| around.why(error));
+        self.lookups.asked(id, questions, unasked, around.peers);
     }
 
     /// Kademlia has answered a lookup.
@@ -287,7 +299,7 @@ impl Discovery {
             mainline_nodes: health.nodes,
             mainline_seen_as: health.seen_as.map(Into::into),
             pex_peers: around.introductions.peers(),
-            announced: self.announcing.held().cloned().collect(),
+            announced: self.announcing.shown().collect(),
         }));
     }
 

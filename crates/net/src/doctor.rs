@@ -25,7 +25,11 @@ pub(crate) fn examine(driver: &mut Driver) -> Vec<Check> {
     vec![
         listening(loopback.len(), others.len()),
         transports(quic, status.network_key),
-        peers(status.peers, !driver.settings.bootstrap.is_empty(), mdns),
+        peers(
+            status.peers,
+            !driver.settings.bootstrap.is_empty() || mdns,
+            bridge.is_some_and(|health| health.is_up),
+        ),
         local_discovery(mdns, driver.settings.mdns),
         dht(kad_peers),
         mainline(bridge, driver.settings.mainline),
@@ -69,8 +73,12 @@ fn transports(quic: bool, network_key: bool) -> Check {
     }
 }
 
-fn peers(connected: usize, bootstrap: bool, mdns: bool) -> Check {
-    match (connected, bootstrap || mdns) {
+fn peers(connected: usize, comes: bool, mainline: bool) -> Check {
+    match (connected, comes) {
+        (0, false) if mainline => {
+            let remedy = "announce the same namespace here and elsewhere: `peerage announce NAME`";
+            check("peers", Verdict::Warn, "nobody is connected yet", remedy)
+        }
         (0, true) => {
             let remedy =
                 "see that another node of the network runs, and its address and network name";
@@ -112,6 +120,9 @@ fn dht(peers: Option<usize>) -> Check {
     }
 }
 
+/// With fewer nodes of the BitTorrent DHT hardly anything is found there.
+const FEW_NODES: usize = 3;
+
 fn mainline(health: Option<Health>, wanted: bool) -> Check {
     match health {
         None if wanted => {
@@ -119,9 +130,16 @@ fn mainline(health: Option<Health>, wanted: bool) -> Check {
         }
         None => check("mainline", Verdict::Ok, "switched off", ""),
         Some(health) if health.is_up => {
-            let nodes = health.nodes;
             let seen = health.seen_as.map(|at| format!("; seen as {at}")).unwrap_or_default();
-            check("mainline", Verdict::Ok, format!("{nodes} nodes of the BitTorrent DHT{seen}"), "")
+            let detail = match health.nodes {
+                1 => format!("1 node of the BitTorrent DHT{seen}"),
+                n => format!("{n} nodes of the BitTorrent DHT{seen}"),
+            };
+            let remedy = "name more of its nodes with --mainline-bootstrap";
+            match health.nodes < FEW_NODES {
+                true => check("mainline", Verdict::Warn, detail, remedy),
+                false => check("mainline", Verdict::Ok, detail, ""),
+            }
         }
         Some(_) => {
             let remedy = "see that UDP to the internet is permitted, or name a node with \

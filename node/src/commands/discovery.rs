@@ -2,25 +2,29 @@
 
 use peerage_api::{
     Feeding,
-    discovery::Found,
+    discovery::{Announced, Found},
+    peers::Source,
     types::{Namespace, PeerId},
 };
 use serde_json::json;
 
 use super::{Context, missed};
-use crate::failed::Failed;
+use crate::{
+    failed::Failed,
+    output::{Table, printable},
+};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Announce {
-    /// The namespace
-    namespace: Namespace,
+    /// The namespace; without one, what is announced and where
+    namespace: Option<Namespace>,
     /// Stop announcing instead
-    #[arg(long)]
+    #[arg(long, requires = "namespace")]
     off: bool,
 }
 
 pub(super) async fn announce(context: Context<'_>, args: Announce) -> Result<(), Failed> {
-    let namespace = args.namespace;
+    let Some(namespace) = args.namespace else { return list(context).await };
     if args.off {
         let name = namespace.clone();
         context.ask(async |node| node.discovery().withdraw(name).await).await?;
@@ -29,15 +33,39 @@ pub(super) async fn announce(context: Context<'_>, args: Announce) -> Result<(),
     }
     let announced = context.ask(async |node| node.discovery().announce(namespace).await).await?;
     context.out.result(&announced, |announced| {
-        let sources: Vec<_> = announced.sources.iter().map(|source| source.as_str()).collect();
-        let (name, infohash) = (&announced.namespace, &announced.infohash);
+        let Announced { namespace: name, infohash, sources } = announced;
         match sources.is_empty() {
             true => format!(
-                "announcing {name} (infohash {infohash}); nobody could be told yet, the node goes on"
+                "announcing {name} (infohash {infohash}); nobody has been told yet, the node goes on"
             ),
-            false => format!("announced {name} (infohash {infohash}) by {}", sources.join(", ")),
+            false => format!("announced {name} (infohash {infohash}) by {}", by(sources)),
         }
     })
+}
+
+/// What is announced.
+async fn list(context: Context<'_>) -> Result<(), Failed> {
+    let status = context.ask(async |node| node.discovery().status().await).await?;
+    context.out.result(&status.announced, |announced| {
+        if announced.is_empty() {
+            return "nothing is announced".to_owned();
+        }
+        let mut table = Table::new(["NAMESPACE", "INFOHASH", "BY"]);
+        for Announced { namespace, infohash, sources } in announced {
+            let told = match by(sources) {
+                nobody if nobody.is_empty() => "nobody yet".to_owned(),
+                told => told,
+            };
+            table.row([printable(namespace.as_str()), infohash.clone(), told]);
+        }
+        table.to_string()
+    })
+}
+
+fn by(sources: &[Source]) -> String {
+    let mut names: Vec<_> = sources.iter().map(|source| source.as_str()).collect();
+    names.sort_unstable();
+    names.join(", ")
 }
 
 fn describe(found: &Found) -> String {

@@ -166,7 +166,7 @@ keys! {
         "A user is logged out after this (in seconds), whatever it does.";
     RPC: rpc.listen Kind::Socket, Text(""), "rpc",
         "Also serve the control API on this TCP address (token in the data directory).";
-    LOG_LEVEL: log.level Kind::Level, Text("error,peerage=warn"), "log-level",
+    LOG_LEVEL: log.level Kind::Level, Text("error,peerage=warn,mainline=off"), "log-level",
         "How much is logged: off, error, warn, info, debug or trace, also by module: warn,peerage=debug.";
     LOG_FORMAT: log.format Kind::Choice(&["text", "json"]), Text("text"), "log-format",
         "text for people, json for machines.";

@@ -112,7 +112,7 @@ impl Kind {
             (Self::Choice(words), Value::Text(text)) => words.contains(&text.as_str()),
             (Self::Int(min, max), Value::Int(number)) => (min..=max).contains(number),
             (Self::Socket, Value::Text(text)) => text.is_empty() || is_socket(text),
-            (Self::Hosts, Value::List(items)) => items.iter().all(|item| is_socket(item)),
+            (Self::Hosts, Value::List(items)) => items.iter().all(|item| is_host(item)),
             (Self::Level, Value::Text(text)) => text.split(',').all(is_level),
             (Self::Addresses, Value::List(items)) => return all::<Multiaddr>(items, self, &value),
             (Self::Peers, Value::List(items)) => return all::<PeerId>(items, self, &value),
@@ -153,6 +153,14 @@ fn all<T: FromStr>(items: &[String], kind: Kind, value: &Value) -> Result<Value,
 fn is_socket(text: &str) -> bool {
     text.rsplit_once(':')
         .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+}
+
+/// A name or an IPv4 address, and a port that is not 0.
+fn is_host(text: &str) -> bool {
+    let named = |host: &str| host.chars().all(|c| c.is_alphanumeric() || ".-_".contains(c));
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && named(host) && port.parse::<u16>().is_ok_and(|port| port > 0)
+    })
 }
 
 /// `LEVEL` or `MODULE=LEVEL`.

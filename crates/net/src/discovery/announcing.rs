@@ -59,6 +59,11 @@ impl Announcing {
         self.held.keys()
     }
 
+    /// The same with who has been told.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = Announced> {
+        self.held.iter().map(|(namespace, told)| shown(namespace, told))
+    }
+
     /// The namespace behind a key of the DHTs.
     pub(crate) fn by_infohash(&self, wanted: [u8; 20]) -> Option<Namespace> {
         self.held.keys().find(|namespace| infohash(namespace) == wanted).cloned()
@@ -109,12 +114,17 @@ impl Announcing {
 
     fn answer(&self, asks: Vec<Waiting>) {
         for Waiting { ask, .. } in asks {
-            let namespace = ask.request.namespace.clone();
-            let sources = self.held.get(&namespace).cloned().unwrap_or_default();
-            let infohash = data_encoding::HEXLOWER.encode(&infohash(&namespace));
-            ask.reply(Ok(Announced { namespace, infohash, sources }));
+            let namespace = &ask.request.namespace;
+            let told = self.held.get(namespace).map_or(&[][..], Vec::as_slice);
+            let answer = shown(namespace, told);
+            ask.reply(Ok(answer));
         }
     }
+}
+
+fn shown(namespace: &Namespace, told: &[Source]) -> Announced {
+    let infohash = data_encoding::HEXLOWER.encode(&infohash(namespace));
+    Announced { namespace: namespace.clone(), infohash, sources: told.to_vec() }
 }
 
 #[cfg(test)]

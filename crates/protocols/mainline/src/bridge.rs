@@ -153,6 +153,8 @@ struct Held {
     rendezvous: Rendezvous,
     rhythm: Rhythm,
     is_running: bool,
+    /// No round of it has begun: somebody waits for the first.
+    is_new: bool,
 }
 
 /// A round whose lookup or dials are not over.
@@ -212,7 +214,7 @@ impl Bridge {
             return Err(Refused::TooMany);
         }
         let rhythm = Rhythm::new(looks, rand::random(), now);
-        self.held.insert(infohash, Held { rendezvous, rhythm, is_running: false });
+        self.held.insert(infohash, Held { rendezvous, rhythm, is_running: false, is_new: true });
         Ok(())
     }
 

@@ -46,13 +46,27 @@ impl Budget {
     /// How long until there is enough.
     pub fn take(&mut self, lookups: u32, stores: u32, now: Instant) -> Result<(), Duration> {
         self.fill(now);
-        let cost = f64::from(lookups) * self.nodes * f64::from(NODE_BYTES)
-            + f64::from(stores) * f64::from(STORE_BYTES);
+        let cost = self.cost(lookups, stores);
         let missing = cost.min(self.most()) - self.level;
         if missing > 0.0 {
             return Err(Duration::from_secs_f64(missing / self.rate()));
         }
         self.level -= cost;
+        Ok(())
+    }
+
+    /// The same for what somebody waits for: it goes ahead while less than [`BURST_BYTES`] are owed, which
+    /// is paid for afterwards.
+    ///
+    /// # Errors
+    /// How long until it may.
+    pub fn borrow(&mut self, lookups: u32, stores: u32, now: Instant) -> Result<(), Duration> {
+        self.fill(now);
+        let owed = -f64::from(BURST_BYTES) - self.level;
+        if owed > 0.0 {
+            return Err(Duration::from_secs_f64(owed / self.rate()));
+        }
+        self.level -= self.cost(lookups, stores);
         Ok(())
     }
 
@@ -69,6 +83,11 @@ impl Budget {
     /// A lookup asked so many nodes.
     pub fn on_asked(&mut self, nodes: u32) {
         self.nodes += (f64::from(nodes.clamp(8, 256)) - self.nodes) / 4.0;
+    }
+
+    fn cost(&self, lookups: u32, stores: u32) -> f64 {
+        f64::from(lookups) * self.nodes * f64::from(NODE_BYTES)
+            + f64::from(stores) * f64::from(STORE_BYTES)
     }
 
     fn fill(&mut self, now: Instant) {

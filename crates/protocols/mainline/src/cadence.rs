@@ -186,7 +186,8 @@ impl Rhythm {
 
     fn lookup_delay(&self, lonely: bool, jitter: f64) -> Duration {
         if lonely {
-            (FIRST_DELAY * 2_u32.saturating_pow(self.rounds.min(5))).min(LONELY_INTERVAL)
+            (FIRST_DELAY * 2_u32.saturating_pow(self.rounds.saturating_sub(1).min(5)))
+                .min(LONELY_INTERVAL)
         } else {
             settled(jitter)
         }
@@ -248,7 +249,7 @@ mod tests {
             delays.push((rhythm.lookup_at - now).as_secs());
             now = rhythm.lookup_at;
         }
-        assert_eq!(delays, [2, 4, 8, 16, 30, 30, 30, 30]);
+        assert_eq!(delays, [1, 2, 4, 8, 16, 30, 30, 30]);
     }
 
     #[test]

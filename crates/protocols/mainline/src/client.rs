@@ -13,6 +13,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use mainline::Dht;
@@ -30,6 +31,9 @@ use supervisor::Supervisor;
 const MAX_REQUESTS: usize = 32;
 /// Reports that wait to be read; lookups stall when the swarm does. 256 × 64 addresses at most.
 const MAX_REPORTS: usize = 256;
+
+/// How long a node may take to answer. In every lookup some are gone, and it ends with the last of them.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What the DHT is asked to do.
 #[derive(Debug)]
@@ -109,7 +113,9 @@ pub(crate) fn starter(config: &Config) -> Start {
     let bind = if config.local_only { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
     let port = config.port;
     Arc::new(move |bootstrap| {
-        Dht::builder().bootstrap(bootstrap).bind_address(bind).port(port).build()
+        let mut builder = Dht::builder();
+        builder.bootstrap(bootstrap).bind_address(bind).port(port).request_timeout(REQUEST_TIMEOUT);
+        builder.build()
     })
 }
 

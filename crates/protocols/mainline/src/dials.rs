@@ -130,7 +130,11 @@ impl Dials {
             || self.active.iter().any(|attempt| attempt.who == candidate.who);
         let room = self.waiting.len() < MAX_WAITING;
         if room && !known {
-            self.waiting.push_back(candidate);
+            match candidate.who {
+                // It has signed that it is there, which an address has not.
+                Who::Peer(_) => self.waiting.push_front(candidate),
+                Who::Address(_) => self.waiting.push_back(candidate),
+            }
         }
         room && !known
     }

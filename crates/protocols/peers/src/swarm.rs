@@ -61,7 +61,7 @@ impl Peers {
         let source = match (&purpose, dialled) {
             (_, Some(Target::Address(_))) => Some(Source::Bootstrap),
             (Some(Purpose::Connect(_)), _) => Some(Source::Manual),
-            _ if self.book.get(&peer).is_none() => Some(Source::Manual),
+            // It came by itself, or somebody else who dialled says how it was found.
             _ => None,
         };
         self.learn(peer, [], source, now);

@@ -133,8 +133,17 @@ async fn two_nodes_that_know_only_a_third_meet_and_find_each_other_without_any_d
     let chess = Namespace::new("chess players").unwrap();
     let announced = two.node.discovery().announce(chess.clone()).await.unwrap();
     assert_eq!(announced.sources, [Source::Pex]);
-    let mut found = one.node.discovery().find(chess.clone()).await.unwrap();
-    let found = within("that it is found", found.item()).await.unwrap();
+    let found = within("that it is found", async {
+        loop {
+            // The word has yet to spread.
+            let mut found = one.node.discovery().find(chess.clone()).await.unwrap();
+            if let Some(found) = found.item().await {
+                return found;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
     assert_eq!((found.peer_id, found.source), (two.peer_id, Source::Pex));
     for node in [one, two, middle] {
         within("the stop", node.stop()).await;

@@ -35,21 +35,29 @@ impl Bridge {
         }
     }
 
-    /// Starts what is due the longest first, as far as the budget goes.
+    /// Starts what is due: first what somebody waits for, then what is due the longest, as far as the
+    /// budget goes.
     pub(super) fn start_rounds(&mut self, now: Now) {
-        while self.afford_at <= now.instant && self.running() < MAX_ROUNDS {
-            let Some(infohash) = self.most_overdue(now) else { return };
+        while self.running() < MAX_ROUNDS {
+            let Some((infohash, is_new)) = self.most_urgent(now) else { return };
+            if !is_new && self.afford_at > now.instant {
+                return;
+            }
             let Some(round) = self.next_round(infohash, now) else { return };
             let (due, round) = round;
             let lookups = u32::from(due.lookup || due.announce) + u32::from(round.write.is_some());
             let reads = u32::try_from(round.read.len()).unwrap_or(u32::from(SLOTS));
             let stores = u32::from(due.announce) + u32::from(round.write.is_some());
-            if let Err(wait) = self.budget.take(lookups + reads, stores, now.instant) {
+            let afforded = match is_new {
+                true => self.budget.borrow(lookups + reads, stores, now.instant),
+                false => self.budget.take(lookups + reads, stores, now.instant),
+            };
+            if let Err(wait) = afforded {
                 self.afford_at = now.instant + wait;
                 return;
             }
             if let Some(held) = self.held.get_mut(&infohash) {
-                held.is_running = true;
+                (held.is_running, held.is_new) = (true, false);
             }
             self.run(None, due, now.instant, round);
         }
@@ -59,9 +67,10 @@ impl Bridge {
     pub(super) fn work_wake_at(&self, now: Now) -> Instant {
         let mut at = now.instant + SETTLED_INTERVAL;
         if self.running() < MAX_ROUNDS {
-            let idle = self.held.values().filter(|held| !held.is_running);
-            let due = idle.map(|held| held.rhythm.wake_at(now, self.can(held)));
-            at = due.fold(at, Instant::min).max(self.afford_at);
+            for held in self.held.values().filter(|held| !held.is_running) {
+                let due = held.rhythm.wake_at(now, self.can(held));
+                at = at.min(if held.is_new { due } else { due.max(self.afford_at) });
+            }
         }
         if let Some(publish) = self.own.publish_at() {
             at = at.min(publish);
@@ -116,11 +125,13 @@ impl Bridge {
         self.own.can(self.is_lonely(), held.rendezvous.name().is_some())
     }
 
-    fn most_overdue(&self, now: Now) -> Option<Infohash> {
+    fn most_urgent(&self, now: Now) -> Option<(Infohash, bool)> {
         let idle = self.held.iter().filter(|(_, held)| !held.is_running);
-        let due =
-            idle.map(|(infohash, held)| (held.rhythm.wake_at(now, self.can(held)), *infohash));
-        due.filter(|(at, _)| *at <= now.instant).min().map(|(_, infohash)| infohash)
+        let due = idle.map(|(infohash, held)| {
+            (!held.is_new, held.rhythm.wake_at(now, self.can(held)), *infohash)
+        });
+        let first = due.filter(|(_, at, _)| *at <= now.instant).min();
+        first.map(|(is_old, _, infohash)| (infohash, !is_old))
     }
 
     fn next_round(&mut self, infohash: Infohash, now: Now) -> Option<(Due, Round)> {
@@ -128,7 +139,12 @@ impl Bridge {
         let held = self.held.get(&infohash)?;
         let lonely = self.is_lonely();
         let due = held.rhythm.due(now, self.can(held));
-        let more = if lonely { MORE_LONELY } else { MORE_SETTLED };
+        let more = match (lonely, held.is_new) {
+            (true, _) => MORE_LONELY,
+            // So that many can be announced at once.
+            (false, true) => 0,
+            (false, false) => MORE_SETTLED,
+        };
         let numbers = if due.lookup { some_slots(more) } else { Vec::new() };
         let round = Round {
             id,

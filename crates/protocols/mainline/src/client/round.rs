@@ -14,7 +14,7 @@ use tokio::{
 use super::{Item, Report, Round, Write};
 use crate::{cadence::Done, dials::RoundId, rendezvous::Infohash, tally::Tally};
 
-/// How long a lookup or a store may take: the crate gives up on a node after 2 s, a lookup asks some
+/// How long a lookup or a store may take: each node has a second to answer, and a lookup asks some
 /// ten in turn.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long newer items are waited for once one was found.
@@ -36,6 +36,8 @@ pub(super) struct Ended {
     pub(super) report: Report,
     /// The DHT did not end a call in time.
     pub(super) hung: bool,
+    /// Whether any node answered, if that can be told.
+    pub(super) answered: Option<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -59,15 +61,34 @@ pub(super) async fn round(dht: AsyncDht, round: Round, out: mpsc::Sender<Report>
     let reading = stream::iter(read)
         .map(|slot| read_slot(&dht, slot, id, &out))
         .buffer_unordered(MAX_READING)
-        .fold(None, |most: Option<u32>, asked| async move { most.max(asked) });
-    let (looked, asked) = tokio::join!(announcing, reading);
+        .fold(Heard::default(), |all, one| async move { all.and(one) });
+    let (looked, heard) = tokio::join!(announcing, reading);
+    let Heard { asked, answered } = heard;
     let mut written = None;
     if let Some(Write { hour, choices }) = write {
         written = write_first(&dht, choices, id, &out).await.then_some(hour);
     }
     let done = Done { lookup: looked.ended, announce: looked.announced, write: written };
     let report = Report::RoundEnded { round: id, done, asked };
-    Ended { report, hung: lookup && !looked.ended }
+    let answered = match looked.announced || written.is_some() {
+        true => Some(true),
+        false if announce.is_some() => Some(answered.unwrap_or(false)),
+        false => answered,
+    };
+    Ended { report, hung: lookup && !looked.ended, answered }
+}
+
+/// What reading slots tells of the DHT: how many nodes a lookup asked, and whether any answered.
+#[derive(Debug, Default)]
+struct Heard {
+    asked: Option<u32>,
+    answered: Option<bool>,
+}
+
+impl Heard {
+    fn and(self, other: Self) -> Self {
+        Self { asked: self.asked.max(other.asked), answered: self.answered.max(other.answered) }
+    }
 }
 
 /// Whether it ended in time. Reports the first addresses at once, and all in their order at the end.
@@ -112,13 +133,13 @@ async fn announce_at(dht: &AsyncDht, infohash: Infohash, port: u16) -> bool {
     }
 }
 
-/// Reports the records of others in a slot; gives how many nodes were asked, if it ended in time.
+/// Reports the records of others in a slot.
 async fn read_slot(
     dht: &AsyncDht,
     slot: Slot,
     round: RoundId,
     out: &mpsc::Sender<Report>,
-) -> Option<u32> {
+) -> Heard {
     let mut lookup = dht.get_mutable_detailed(&slot.key(), None, None);
     let mut records = Vec::new();
     let reading = async {
@@ -134,7 +155,10 @@ async fn read_slot(
     if !records.is_empty() {
         _ = out.send(Report::Records { round, records }).await;
     }
-    outcome.map(|outcome| outcome.queried)
+    Heard {
+        asked: outcome.as_ref().map(|outcome| outcome.queried),
+        answered: outcome.map(|outcome| outcome.responded() > 0),
+    }
 }
 
 async fn write_first(
@@ -232,7 +256,7 @@ pub(super) async fn publish(dht: AsyncDht, item: Item) -> Ended {
     let item = MutableItem::new_signed_unchecked(key, signature, &value, seq, None);
     let put = timeout(CALL_TIMEOUT, dht.put_mutable(item, None)).await;
     let stored = matches!(put, Ok(Ok(_)));
-    Ended { report: Report::Published { stored }, hung: put.is_err() }
+    Ended { report: Report::Published { stored }, hung: put.is_err(), answered: Some(stored) }
 }
 
 pub(super) async fn resolve(dht: AsyncDht, id: u64, key: [u8; 32]) -> Ended {
@@ -251,5 +275,6 @@ pub(super) async fn resolve(dht: AsyncDht, id: u64, key: [u8; 32]) -> Ended {
     };
     let hung = !ended && newest.is_none();
     let item = newest.map(|item| (item.seq(), item.value().to_vec()));
-    Ended { report: Report::Resolved { id, item }, hung }
+    let answered = item.is_some().then_some(true);
+    Ended { report: Report::Resolved { id, item }, hung, answered }
 }

@@ -153,12 +153,15 @@ impl Supervisor {
 
     async fn on_ended(&mut self, ended: Result<(TaskId, Ended), JoinError>) {
         match ended {
-            Ok((task, Ended { report, hung })) => {
+            Ok((task, Ended { report, hung, answered })) => {
                 self.tickets.remove(&task);
                 self.report(report).await;
                 self.hung = if hung { self.hung + 1 } else { 0 };
                 if self.hung >= MAX_HUNG {
                     self.fail("it does not end lookups").await;
+                } else if answered == Some(false) && self.health.is_up {
+                    // Dozens were asked: its table does not notice for a quarter of an hour.
+                    self.fail("none of its nodes answers").await;
                 }
             }
             Err(error) => {

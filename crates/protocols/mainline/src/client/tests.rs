@@ -95,6 +95,22 @@ async fn what_one_announces_another_finds() {
 }
 
 #[tokio::test]
+async fn a_dht_that_has_gone_is_noticed_by_the_next_announcement() {
+    let (network, config) = network(6).await;
+    let mut client = client(&config);
+    let is_up = async |client: &mut Client| loop {
+        if let Report::Health(health) = client.report().await.expect("it runs") {
+            return health.is_up;
+        }
+    };
+    assert!(is_up(&mut client).await);
+    drop(network);
+    let announcing = Round { announce: Some(4001), ..round(1) };
+    client.request(Request::Round(Box::new(announcing))).expect("there is room");
+    assert!(!is_up(&mut client).await);
+}
+
+#[tokio::test]
 async fn records_of_several_are_merged_into_one_slot() {
     let (_network, config) = network(6).await;
     let (mut writer, mut reader) = (client(&config), client(&config));
