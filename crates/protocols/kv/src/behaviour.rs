@@ -301,7 +301,8 @@ impl Behaviour {
         if let Some(pair) = ours {
             let ended = match &outcome {
                 Ok(outcome) if outcome.equal => Ended::Equal,
-                Ok(_) => Ended::Unfinished,
+                Ok(outcome) if outcome.has_more => Ended::Unfinished,
+                Ok(_) => Ended::Fruitless,
                 Err(KvError::Refused { .. }) => Ended::Refused,
                 Err(_) => Ended::Failed,
             };
@@ -313,7 +314,16 @@ impl Behaviour {
     }
 
     fn on_done(&mut self, peer: PeerId, outcome: &Outcome, now: Instant) {
-        let Outcome { space, report, equal } = outcome;
+        let Outcome { space, report, equal, .. } = outcome;
+        if report.refused > 0 {
+            let refused = report.refused;
+            tracing::warn!(
+                %peer,
+                %space,
+                refused,
+                "entries are not taken: the space is full here, or who wrote them may not"
+            );
+        }
         tracing::debug!(%peer, %space, equal, ?report, "session about entries");
         self.stats.completed += 1;
         self.stats.entries_in += report.entries_in;

@@ -138,6 +138,8 @@ pub(crate) struct Outcome {
     pub(crate) report: SyncReport,
     /// Both have the same now, of what each may see of the other; otherwise there is more to do.
     pub(crate) equal: bool,
+    /// Whether another one may bring more: something new came, or this side had more to send than fits.
+    pub(crate) has_more: bool,
 }
 
 /// Asks a peer to compare a space.

@@ -36,6 +36,8 @@ pub(crate) enum Ended {
     Equal,
     /// More is left than fits one session.
     Unfinished,
+    /// All was sent and they still differ: one of them does not take what the other has.
+    Fruitless,
     /// The other side has refused.
     Refused,
     /// It broke off.
@@ -184,10 +186,12 @@ impl Sessions {
         let again = std::mem::take(&mut state.again);
         let asked = std::mem::take(&mut state.asked);
         state.refused = ended == Ended::Refused;
-        state.failures = if ended == Ended::Failed { state.failures.saturating_add(1) } else { 0 };
+        let is_vain = matches!(ended, Ended::Failed | Ended::Fruitless);
+        state.failures = if is_vain { state.failures.saturating_add(1) } else { 0 };
         let delay = match ended {
             _ if asked => HINT_GAP,
-            Ended::Failed => {
+            Ended::Fruitless if again && state.failures == 1 => HINT_GAP,
+            Ended::Failed | Ended::Fruitless => {
                 (RETRY_DELAY * (1 << (state.failures - 1).min(10))).min(MAX_RETRY_DELAY)
             }
             Ended::Refused => REFUSED_DELAY,
@@ -371,6 +375,26 @@ mod tests {
         sessions.on_served(&pair, now);
         sessions.on_news(&pair, now);
         assert_eq!(sessions.deadline(), Some(now + HINT_GAP), "it does by now");
+    }
+
+    #[test]
+    fn replicas_of_which_one_does_not_take_what_the_other_has_compare_ever_more_seldom() {
+        let (mut sessions, mut now) = joined();
+        let pair = (PeerId::random(), SPACE);
+        sessions.on_speaks(pair.0, true, now);
+        let mut delays = Vec::new();
+        for _ in 0..4 {
+            assert!(sessions.next(now).is_some());
+            // Its own answer to what it has sent in vain is no news.
+            sessions.on_news(&pair, now);
+            sessions.on_ended(&pair, Ended::Fruitless, 0.0, now);
+            delays.push(sessions.deadline().unwrap() - now);
+            now = sessions.deadline().unwrap();
+        }
+        assert_eq!(delays, [HINT_GAP, RETRY_DELAY * 2, RETRY_DELAY * 4, RETRY_DELAY * 8]);
+        assert!(sessions.next(now).is_some());
+        sessions.on_ended(&pair, Ended::Unfinished, 0.0, now);
+        assert_eq!(sessions.deadline(), Some(now + HINT_GAP), "there is room again");
     }
 
     #[test]

@@ -376,8 +376,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, N: Fn() -> UnixMillis + Sync> Side<S, N>
             let as_of = UnixMillis(state.as_of);
             Equal { as_of, head }
         });
+        let has_more = self.cut || report.entries_in > 0;
         let Self { replica, space, peer, .. } = self;
         replica.synced(&space, peer, report.clone(), found, cursor, now).await?;
-        Ok(Outcome { space, report, equal })
+        Ok(Outcome { space, report, equal, has_more })
     }
 }
