@@ -324,7 +324,9 @@ fn a_user_moves_to_a_new_key_with_its_recovery_code() {
     sandbox.json(&["user", "sessions"]);
     assert_eq!(sandbox.json(&["user", "show", "ada"])["user"], new, "the old one no longer counts");
     assert_eq!(sandbox.json(&["user", "show", old])["successor"], new);
-    let revoke = ["user", "revoke", new, "--recovery-file"];
+    let unsaid = ["user", "revoke", new, "--recovery-file", "new.txt"];
+    assert_eq!(failure(&sandbox, &unsaid), (Some(2), "not_confirmed".to_owned()));
+    let revoke = ["user", "revoke", new, "--yes", "--recovery-file"];
     assert_eq!(failure(&sandbox, &[&revoke[..], &["old.txt"]].concat()), failed("wrong_recovery"));
     assert_eq!(sandbox.json(&[&revoke[..], &["new.txt"]].concat())["revoked"], true);
     assert_eq!(sandbox.json(&["user", "show", new])["revoked"], true);
@@ -336,9 +338,12 @@ fn a_deleted_user_is_gone_and_one_that_is_kept_can_be_exported() {
     let _daemon = sandbox.up(&[]);
     let (ada, ben) = (create(&sandbox, "ada"), create(&sandbox, "ben"));
     let (ada_file, ben_file) = (password(&sandbox, "ada"), password(&sandbox, "ben"));
-    let wrong = ["--as", "ada", "user", "delete", "--password-file", &ben_file];
+    let delete = ["--as", "ada", "user", "delete", "--password-file", &ada_file];
+    let unsaid = (Some(2), "not_confirmed".to_owned());
+    assert_eq!(failure(&sandbox, &delete), unsaid);
+    let wrong = ["--as", "ada", "user", "delete", "--yes", "--password-file", &ben_file];
     assert_eq!(failure(&sandbox, &wrong), failed("wrong_password"));
-    let gone = sandbox.json(&["--as", "ada", "user", "delete", "--password-file", &ada_file]);
+    let gone = sandbox.json(&[&delete[..], &["--yes"]].concat());
     assert_eq!((&gone["user"], &gone["kept"]), (&ada.as_str().into(), &false.into()));
     assert!(!token_file(&sandbox, &ada).exists());
     sandbox.json(&["user", "delete", "--keep", "--password-file", &ben_file]);
@@ -352,6 +357,8 @@ fn a_deleted_user_is_gone_and_one_that_is_kept_can_be_exported() {
     let again = sandbox.run(&["user", "delete", "ben", "--yes", "--json"]);
     assert_eq!(again.error_code(), "deleted");
     assert!(again.stderr.contains("--forget"), "{again:?}");
+    let forget = ["user", "delete", "ben", "--forget", "--password-file", &ben_file];
+    assert_eq!(failure(&sandbox, &forget), unsaid);
     let forget = ["user", "delete", "ben", "--forget", "--yes", "--password-file"];
     let with = |file| [&forget[..], &[file]].concat();
     assert_eq!(failure(&sandbox, &with(&ada_file)), failed("wrong_password"));

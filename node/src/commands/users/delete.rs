@@ -10,7 +10,10 @@ use super::{
     },
     recovery::meant,
 };
-use crate::{failed::Failed, secrets::PasswordFile};
+use crate::{
+    failed::Failed,
+    secrets::{PasswordFile, has_terminal},
+};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -30,7 +33,7 @@ pub(crate) struct Args {
     forget: bool,
     #[command(flatten)]
     password: PasswordFile,
-    /// Do not ask whether it is meant
+    /// Do not ask whether it is meant; required where there is no terminal to ask on, but for --keep
     #[arg(long)]
     yes: bool,
 }
@@ -43,7 +46,9 @@ pub(super) async fn run(context: Context<'_>, args: Args) -> Result<(), Failed> 
     let acting = desk.act_for(args.user.as_ref()).await?;
     let user = acting.user;
     let what = if args.keep { "Remove" } else { "Remove, with all its data, for ever," };
-    meant(args.yes, &format!("{what} {user} from this node?")).await?;
+    // What is kept can be had again.
+    let yes = args.yes || args.keep && !has_terminal();
+    meant(yes, &format!("{what} {user} from this node?")).await?;
     let password = args.password.read(context).await?;
     let users = acting.desk.node.users();
     acting.ask(users.delete(acting.auth(), password, args.keep)).await?;
