@@ -120,10 +120,13 @@ async fn that_a_key_has_moved_is_told_before_the_profile_of_the_next_one() {
     keys.sort_by_key(|number| user(*number));
     let [next, former] = keys;
     for is_asked in [false, true] {
-        let [one, two] = [directory([next, former]), directory([former])];
+        let ([one, two], known) = ([directory([next]), directory([])], bundle(former, 1));
+        for directory in [&one, &two] {
+            directory.merge(&known, Source::Peer(directory.node()), Spread::Here);
+        }
         let moved = Succession::moved(user(former), &key(next), &recovery(), UnixMillis::now());
         let succession = Some(Signed::sign(moved, &recovery()).unwrap());
-        let bundle = Bundle { succession, ..bundle(former, 1) };
+        let bundle = Bundle { succession, ..known };
         assert!(one.merge(&bundle, Source::Peer(one.node()), Spread::Here).changed);
         two.outbox().learned.clear();
         match is_asked {
