@@ -1,5 +1,6 @@
 //! `user delete`.
 
+use peerage_api::users::UsersError;
 use serde_json::json;
 
 use super::{
@@ -38,6 +39,10 @@ pub(crate) struct Args {
     yes: bool,
 }
 
+/// Whoever has but a token of the node's must not be able to destroy what users keep on it.
+const LOST: &str = "if it is lost, nobody can read what was kept, which stays sealed; it goes only with the \
+                    whole data directory of the node";
+
 pub(super) async fn run(context: Context<'_>, args: Args) -> Result<(), Failed> {
     let desk = Desk::new(context).await?;
     if args.forget {
@@ -61,7 +66,13 @@ async fn forget(desk: &Desk<'_>, args: Args) -> Result<(), Failed> {
     let (context, user) = (desk.context, desk.subject(args.user.as_ref()).await?);
     meant(args.yes, &format!("Forget for ever what was kept of {user}?")).await?;
     let password = args.password.read(context).await?;
-    context.within("no answer", desk.node.users().forget(user, password)).await?;
+    let forget = async { Ok::<_, Failed>(desk.node.users().forget(user, password).await) };
+    match context.within("no answer", forget).await? {
+        Err(error @ UsersError::WrongPassword { .. }) => {
+            return Err(Failed::from(error).advise(LOST));
+        }
+        forgotten => forgotten?,
+    }
     let line = json!({ "user": user, "deleted": true, "kept": false });
     context.out.result(&line, |_| format!("nothing of {user} is left on this node"))
 }
