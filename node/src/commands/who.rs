@@ -38,6 +38,10 @@ const MAX_CANDIDATES: usize = 10;
 /// Known users of one handle that are looked at: enough to see that it is ambiguous.
 const MAX_SAME: u32 = 50;
 
+/// Where else to look for somebody who is not in the contact book.
+const NOT_NOTED: &str =
+    "in your contact book: `peerage contact ls` lists it, and `peerage contact set` adds a user";
+
 /// Reads what stands for a user.
 pub(crate) fn named(text: &str) -> Result<Named, String> {
     if let Ok(user) = text.parse() {
@@ -193,7 +197,7 @@ impl Acting<'_> {
             Named::Called { name, handle } => {
                 let book = self.book(name, *handle).await?;
                 let candidates = book.iter().map(Candidate::contact).collect();
-                one(named, candidates, "in the contact book; `peerage contact ls` lists all")
+                one(named, candidates, NOT_NOTED)
             }
         }
     }

@@ -362,6 +362,8 @@ fn a_deleted_user_is_gone_and_one_that_is_kept_can_be_exported() {
     let forget = ["user", "delete", "ben", "--forget", "--yes", "--password-file"];
     let with = |file| [&forget[..], &[file]].concat();
     assert_eq!(failure(&sandbox, &with(&ada_file)), failed("wrong_password"));
+    let lost = sandbox.run(&with(&ada_file));
+    assert!(lost.stderr.contains("if it is lost") && lost.code == Some(1), "{lost:?}");
     assert_eq!(sandbox.json(&with(&ben_file))["kept"], false);
     assert_eq!(ids(&sandbox.json(&["user", "ls"])), [""; 0]);
 }
@@ -386,7 +388,16 @@ fn users_that_went_with_a_damaged_store_are_said_to_be_in_the_one_that_was_set_a
     let refused = sandbox.run(&["contact", "ls", "--json"]);
     assert_eq!(refused.error_code(), "no_such_user");
     assert!(refused.stderr.contains(&kept), "{refused:?}");
+    let secrets = ["--password-file", &file, "--archive-password-file", &file, "--json"];
+    let export = sandbox.run(&[&["user", "export", "-"], &secrets[..]].concat());
+    assert_eq!(export.error_code(), "no_such_user");
+    assert!(export.stderr.contains(&kept), "{export:?}");
     assert!(token_file(&sandbox, &ada).exists(), "a backup may bring the user back");
+    fs::remove_file(token_file(&sandbox, &ada)).unwrap();
+    for unnamed in ["login", "export", "ls"] {
+        let answer = sandbox.run(&["user", unnamed, "--json"]);
+        assert!(answer.stderr.contains(&kept), "{unnamed}: {answer:?}");
+    }
     let checks = sandbox.run(&["doctor", "--json"]).json();
     let store = checks.as_array().unwrap().iter().find(|check| check["name"] == "store").unwrap();
     assert_eq!(store["verdict"], "warn");
