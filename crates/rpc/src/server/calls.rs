@@ -10,7 +10,7 @@ use jsonrpsee::{
     core::middleware::{Batch, BatchEntry, Notification, Request, RpcServiceT},
     server::{BatchResponseBuilder, MethodResponse},
     types::{
-        ErrorObject, ErrorObjectOwned, Id,
+        ErrorCode, ErrorObject, ErrorObjectOwned, Id,
         error::{INTERNAL_ERROR_CODE, METHOD_NOT_FOUND_CODE},
     },
 };
@@ -21,9 +21,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Limits, methods};
 use crate::{CANCEL, METHOD_ERROR};
-
-/// Characters of the name of a method that an error repeats.
-const MAX_SHOWN: usize = 100;
 
 /// Makes [`Calls`] for each connection.
 #[derive(Debug, Clone)]
@@ -135,29 +132,19 @@ fn needs_websocket(method: &str) -> ErrorObjectOwned {
     ErrorObject::owned(METHOD_ERROR, message, Some(code))
 }
 
-fn no_such_method(method: &str) -> ErrorObjectOwned {
+/// With the message that JSON-RPC gives it.
+fn no_such_method() -> ErrorObjectOwned {
     let code = serde_json::json!({ "code": "no_such_method" });
-    let message = format!("there is no method {method:?}; rpc.discover lists all");
-    ErrorObject::owned(METHOD_NOT_FOUND_CODE, message, Some(code))
-}
-
-/// What a call is called, for as long as its answer is on the way.
-fn named(request: &Request<'_>) -> (Id<'static>, String) {
-    let method = request.method_name().chars().take(MAX_SHOWN).collect();
-    (request.id().into_owned(), method)
+    let error = ErrorObject::from(ErrorCode::MethodNotFound);
+    ErrorObject::owned(error.code(), error.message(), Some(code))
 }
 
 /// An answer, with the documented error in place of what jsonrpsee says by itself: of a feed over
 /// HTTP, and of what does not exist. Neither is said by any method or feed of ours.
-fn explained(
-    response: MethodResponse,
-    id: Id<'static>,
-    method: &str,
-    feed: Option<&str>,
-) -> MethodResponse {
+fn explained(response: MethodResponse, id: Id<'static>, feed: Option<&str>) -> MethodResponse {
     match (response.as_error_code(), feed) {
         (Some(INTERNAL_ERROR_CODE), Some(feed)) => MethodResponse::error(id, needs_websocket(feed)),
-        (Some(METHOD_NOT_FOUND_CODE), None) => MethodResponse::error(id, no_such_method(method)),
+        (Some(METHOD_NOT_FOUND_CODE), None) => MethodResponse::error(id, no_such_method()),
         _ => response,
     }
 }
@@ -172,9 +159,9 @@ where
     for entry in batch {
         let answer = match entry {
             Ok(BatchEntry::Call(request)) => {
-                let (id, method) = named(&request);
+                let id = request.id().into_owned();
                 let feed = layer.feeds.get(request.method_name()).copied();
-                explained(inner.call(request).await, id, &method, feed)
+                explained(inner.call(request).await, id, feed)
             }
             Ok(BatchEntry::Notification(notification)) => {
                 is_told = true;
@@ -224,7 +211,7 @@ where
         let server_stop = self.layer.stop.clone();
         let feed = self.layer.feeds.get(request.method_name()).copied();
         async move {
-            let (id, method) = named(&request);
+            let id = request.id().into_owned();
             let Some(place) = place else { return MethodResponse::error(id, overloaded()) };
             tokio::select! {
                 biased;
@@ -232,7 +219,7 @@ where
                     let why = if server_stop.is_cancelled() { stopped() } else { given_up() };
                     MethodResponse::error(id, why)
                 }
-                response = inner.call(request) => explained(response, id, &method, feed),
+                response = inner.call(request) => explained(response, id, feed),
             }
         }
     }
