@@ -120,7 +120,7 @@ impl Source<'_> {
 
     async fn ask(&self, twice: bool) -> Result<Zeroizing<String>, Failed> {
         let Self { what, flag, variable, .. } = self;
-        if !io::stdin().is_terminal() {
+        if !has_terminal() {
             let text = format!(
                 "no {what}: give {flag} FILE or ${variable}; there is no terminal to ask on"
             );
@@ -136,9 +136,14 @@ impl Source<'_> {
     }
 }
 
+/// Whether somebody sits there to answer.
+pub(crate) fn has_terminal() -> bool {
+    io::stdin().is_terminal()
+}
+
 /// Asks for yes or no; nothing if nobody sits there.
 pub(crate) async fn confirm(question: &str) -> Result<Option<bool>, Failed> {
-    if !io::stdin().is_terminal() {
+    if !has_terminal() {
         return Ok(None);
     }
     let text = answer(&format!("{question} [y/N] ")).await?;

@@ -5,7 +5,8 @@
 //! outcome, typed errors included, as the same call in the process of the node.
 //!
 //! What goes over a connection (WebSocket over a Unix socket or TCP; HTTP for calls alone):
-//! - `<facet>.<verb>` with named parameters; errors have code -32000 and the typed error as `data`.
+//! - `<facet>.<verb>` with named parameters; errors have code -32000 and the typed error as `data`; what does
+//!   not exist is `no_such_method`, code -32601.
 //! - The name of a feed subscribes, over WebSocket alone (else `needs_websocket`); its items come as notifications of the same name, as
 //!   `{"lagged": n}` where n were lost. A notification with `error` in place of `result` ends it.
 //! - The notification `rpc.cancel` with `{"id": …}` gives up a call that has not ended.

@@ -1,6 +1,9 @@
 //! On whose behalf a command acts, and the proof of it.
 
-use std::{future::Future, path::PathBuf};
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+};
 
 use peerage_api::{
     Node, Stream,
@@ -107,7 +110,11 @@ impl<'a> Desk<'a> {
         local.retain(|user| !user.deleted);
         match &local[..] {
             [one] => Ok(one.user),
-            [] => Err(nobody("no user lives on this node; make one with `peerage user create`")),
+            [] => {
+                let nobody =
+                    nobody("no user lives on this node; make one with `peerage user create`");
+                Err(self.explained(nobody).await)
+            }
             _ => Err(several("live on this node", &local)),
         }
     }
@@ -149,12 +156,14 @@ impl<'a> Desk<'a> {
     /// That somebody is not here, with the reason if there is one.
     pub(crate) async fn explained(&self, failed: Failed) -> Failed {
         let Some(kept) = self.kept_aside().await else { return failed };
-        let kept = kept.display().to_string();
-        let advice = format!(
-            "the store of this node was damaged, which then began with an empty one; the former, with \
-             all users, is kept as {kept}: restore a backup, or import your users"
-        );
-        failed.advise(&advice).about("kept_aside", kept)
+        failed.advise(&set_aside(&kept)).about("kept_aside", kept.display().to_string())
+    }
+
+    /// The same where nothing fails: why there is nobody here, if there is a reason.
+    pub(crate) async fn explain(&self) {
+        if let Some(kept) = self.kept_aside().await {
+            self.context.out.note(set_aside(&kept));
+        }
     }
 
     /// Acts for the user of `--as`, or for the one that is logged in.
@@ -204,6 +213,14 @@ impl<'a> Desk<'a> {
         };
         Ok(why.into())
     }
+}
+
+fn set_aside(kept: &Path) -> String {
+    format!(
+        "the store of this node was damaged, which then began with an empty one; the former, with all \
+         users, is kept as {}: restore a backup, or import your users",
+        kept.display()
+    )
 }
 
 fn nobody(text: &str) -> Failed {

@@ -100,7 +100,9 @@ async fn show(context: Context<'_>, named: Option<Named>) -> Result<(), Failed> 
     if let Some(acting) = desk.may_act().await?.filter(|acting| acting.user != user)
         && acting.has_blocked(user).await?
     {
-        context.out.note("you have blocked this user: it is in none of your lists and searches");
+        context
+            .out
+            .note("you have blocked this user: it is left out of lists of users and searches");
     }
     Ok(())
 }

@@ -38,6 +38,10 @@ const MAX_CANDIDATES: usize = 10;
 /// Known users of one handle that are looked at: enough to see that it is ambiguous.
 const MAX_SAME: u32 = 50;
 
+/// Where else to look for somebody who is not in the contact book.
+const NOT_NOTED: &str =
+    "in your contact book: `peerage contact ls` lists it, and `peerage contact set` adds a user";
+
 /// Reads what stands for a user.
 pub(crate) fn named(text: &str) -> Result<Named, String> {
     if let Ok(user) = text.parse() {
@@ -133,17 +137,23 @@ pub(crate) fn one(
 }
 
 impl Desk<'_> {
-    /// The user that is meant, among known users and the contacts of who acts, if anybody does.
+    /// The user that is meant, among the contacts of who acts, if anybody does, and known users.
+    /// Strangers cannot call themselves so that a contact is no longer meant.
     pub(crate) async fn find(
         &self,
         named: &Named,
         acting: Option<&Acting<'_>>,
     ) -> Result<UserId, Failed> {
         let Named::Called { name, handle } = named else { return self.own(named).await };
-        let mut candidates = match acting {
+        let book = match acting {
             Some(acting) => acting.book(name, *handle).await?,
             None => vec![],
         };
+        let preferred = preferred(&book);
+        if !preferred.is_empty() {
+            return one(named, preferred, "");
+        }
+        let mut candidates: Vec<_> = book.iter().map(Candidate::contact).collect();
         candidates.extend(self.known(name, acting).await?);
         one(
             named,
@@ -180,15 +190,32 @@ impl Desk<'_> {
 }
 
 impl Acting<'_> {
+    /// The contact that is meant; nobody else can be.
+    pub(crate) async fn contact(&self, named: &Named) -> Result<UserId, Failed> {
+        match named {
+            Named::Id(user) => Ok(*user),
+            Named::Called { name, handle } => {
+                let book = self.book(name, *handle).await?;
+                let candidates = book.iter().map(Candidate::contact).collect();
+                one(named, candidates, NOT_NOTED)
+            }
+        }
+    }
+
     /// Contacts that are called so.
-    async fn book(&self, name: &str, handle: bool) -> Result<Vec<Candidate>, Failed> {
+    async fn book(&self, name: &str, handle: bool) -> Result<Vec<Contact>, Failed> {
         let query = ContactQuery { text: Some(name.to_owned()), ..ContactQuery::default() };
         let contacts = self.contacts();
         let page = async |page| self.ask(contacts.list(query.clone(), page)).await;
         let (near, _) = pages(usize::MAX, page).await?;
-        let same = |contact: &&Contact| is_called(contact, name, handle);
-        Ok(near.iter().filter(same).map(Candidate::contact).collect())
+        Ok(near.into_iter().filter(|contact| is_called(contact, name, handle)).collect())
     }
+}
+
+/// Contacts that are meant before strangers of the same name: those with whom one has to do.
+fn preferred(book: &[Contact]) -> Vec<Candidate> {
+    let counts = |contact: &&Contact| !contact.blocked && !contact.revoked;
+    book.iter().filter(counts).map(Candidate::contact).collect()
 }
 
 fn is_called(contact: &Contact, name: &str, handle: bool) -> bool {

@@ -324,7 +324,9 @@ fn a_user_moves_to_a_new_key_with_its_recovery_code() {
     sandbox.json(&["user", "sessions"]);
     assert_eq!(sandbox.json(&["user", "show", "ada"])["user"], new, "the old one no longer counts");
     assert_eq!(sandbox.json(&["user", "show", old])["successor"], new);
-    let revoke = ["user", "revoke", new, "--recovery-file"];
+    let unsaid = ["user", "revoke", new, "--recovery-file", "new.txt"];
+    assert_eq!(failure(&sandbox, &unsaid), (Some(2), "not_confirmed".to_owned()));
+    let revoke = ["user", "revoke", new, "--yes", "--recovery-file"];
     assert_eq!(failure(&sandbox, &[&revoke[..], &["old.txt"]].concat()), failed("wrong_recovery"));
     assert_eq!(sandbox.json(&[&revoke[..], &["new.txt"]].concat())["revoked"], true);
     assert_eq!(sandbox.json(&["user", "show", new])["revoked"], true);
@@ -336,9 +338,12 @@ fn a_deleted_user_is_gone_and_one_that_is_kept_can_be_exported() {
     let _daemon = sandbox.up(&[]);
     let (ada, ben) = (create(&sandbox, "ada"), create(&sandbox, "ben"));
     let (ada_file, ben_file) = (password(&sandbox, "ada"), password(&sandbox, "ben"));
-    let wrong = ["--as", "ada", "user", "delete", "--password-file", &ben_file];
+    let delete = ["--as", "ada", "user", "delete", "--password-file", &ada_file];
+    let unsaid = (Some(2), "not_confirmed".to_owned());
+    assert_eq!(failure(&sandbox, &delete), unsaid);
+    let wrong = ["--as", "ada", "user", "delete", "--yes", "--password-file", &ben_file];
     assert_eq!(failure(&sandbox, &wrong), failed("wrong_password"));
-    let gone = sandbox.json(&["--as", "ada", "user", "delete", "--password-file", &ada_file]);
+    let gone = sandbox.json(&[&delete[..], &["--yes"]].concat());
     assert_eq!((&gone["user"], &gone["kept"]), (&ada.as_str().into(), &false.into()));
     assert!(!token_file(&sandbox, &ada).exists());
     sandbox.json(&["user", "delete", "--keep", "--password-file", &ben_file]);
@@ -352,9 +357,13 @@ fn a_deleted_user_is_gone_and_one_that_is_kept_can_be_exported() {
     let again = sandbox.run(&["user", "delete", "ben", "--yes", "--json"]);
     assert_eq!(again.error_code(), "deleted");
     assert!(again.stderr.contains("--forget"), "{again:?}");
+    let forget = ["user", "delete", "ben", "--forget", "--password-file", &ben_file];
+    assert_eq!(failure(&sandbox, &forget), unsaid);
     let forget = ["user", "delete", "ben", "--forget", "--yes", "--password-file"];
     let with = |file| [&forget[..], &[file]].concat();
     assert_eq!(failure(&sandbox, &with(&ada_file)), failed("wrong_password"));
+    let lost = sandbox.run(&with(&ada_file));
+    assert!(lost.stderr.contains("if it is lost") && lost.code == Some(1), "{lost:?}");
     assert_eq!(sandbox.json(&with(&ben_file))["kept"], false);
     assert_eq!(ids(&sandbox.json(&["user", "ls"])), [""; 0]);
 }
@@ -379,7 +388,16 @@ fn users_that_went_with_a_damaged_store_are_said_to_be_in_the_one_that_was_set_a
     let refused = sandbox.run(&["contact", "ls", "--json"]);
     assert_eq!(refused.error_code(), "no_such_user");
     assert!(refused.stderr.contains(&kept), "{refused:?}");
+    let secrets = ["--password-file", &file, "--archive-password-file", &file, "--json"];
+    let export = sandbox.run(&[&["user", "export", "-"], &secrets[..]].concat());
+    assert_eq!(export.error_code(), "no_such_user");
+    assert!(export.stderr.contains(&kept), "{export:?}");
     assert!(token_file(&sandbox, &ada).exists(), "a backup may bring the user back");
+    fs::remove_file(token_file(&sandbox, &ada)).unwrap();
+    for unnamed in ["login", "export", "ls"] {
+        let answer = sandbox.run(&["user", unnamed, "--json"]);
+        assert!(answer.stderr.contains(&kept), "{unnamed}: {answer:?}");
+    }
     let checks = sandbox.run(&["doctor", "--json"]).json();
     let store = checks.as_array().unwrap().iter().find(|check| check["name"] == "store").unwrap();
     assert_eq!(store["verdict"], "warn");

@@ -67,6 +67,15 @@ impl Edit {
         let event = Some(Event::Changed { contact: row.contact });
         Self { changes: vec![(row.contact, Some(row))], event }
     }
+
+    /// The same with an entry, which may be one that it has moved.
+    fn and_put(mut self, row: Row) -> Self {
+        match self.changes.first_mut() {
+            Some((_, moved)) => *moved = Some(row),
+            None => return Self::put(row),
+        }
+        self
+    }
 }
 
 impl Book {
@@ -94,9 +103,9 @@ impl Book {
         self.entries.contains_key(contact)
     }
 
-    /// Whether the user has blocked somebody.
+    /// Whether the user has blocked somebody, by whatever key.
     pub(crate) fn is_blocked(&self, other: &UserId) -> bool {
-        self.entries.get(other).is_some_and(|entry| entry.row.blocked)
+        self.entries.get(&self.home(other)).is_some_and(|entry| entry.row.blocked)
     }
 
     /// Whom the user has blocked, by all the keys that it is known to have had.
@@ -128,8 +137,10 @@ impl Book {
     }
 
     fn row(&self, contact: &UserId) -> Result<&Row, ContactsError> {
+        let home = self.home(contact);
         self.check_damage(contact)?;
-        let entry = self.entries.get(contact);
+        self.check_damage(&home)?;
+        let entry = self.entries.get(&home);
         let missing = ContactsError::NoSuchContact { contact: *contact };
         entry.map(|entry| &entry.row).ok_or(missing)
     }
@@ -195,7 +206,7 @@ impl Book {
         self.outside.profile(contact).map(|profile| Seen::from(profile.record()))
     }
 
-    /// Adds or changes an entry.
+    /// Adds or changes an entry: that of the key that took the place of this one, if one did.
     ///
     /// # Errors
     /// [`ContactsError::Own`], [`ContactsError::TooMany`], [`ContactsError::Damaged`], and what
@@ -206,18 +217,34 @@ impl Book {
         now: UnixMillis,
         change: impl FnOnce(Row) -> Result<Row, ContactsError>,
     ) -> Result<Edit, ContactsError> {
-        self.check_other(contact)?;
+        let home = self.home_to_be(contact);
+        self.check_other(&home)?;
         self.check_damage(contact)?;
-        let row = match self.entries.get(contact) {
-            Some(entry) => entry.row.clone(),
+        self.check_damage(&home)?;
+        let moved = self.plan_move(contact, now).unwrap_or_default();
+        let row = match moved.changes.first() {
+            Some((_, Some(row))) => row.clone(),
+            _ => self.row_to_be(contact, home, now)?,
+        };
+        let seen = self.seen(&row.contact).unwrap_or_else(|| row.seen.clone());
+        Ok(moved.and_put(Row { updated: now, seen, ..change(row)? }))
+    }
+
+    /// What there is of a contact whose entry is, or will be, at `home`.
+    fn row_to_be(
+        &self,
+        contact: &UserId,
+        home: UserId,
+        now: UnixMillis,
+    ) -> Result<Row, ContactsError> {
+        match self.entries.get(&home) {
+            Some(entry) => Ok(self.with_former(entry.row.clone(), contact)),
             None if self.entries.len() >= MAX_CONTACTS => {
                 let max = MAX_CONTACTS as u64;
-                return Err(ContactsError::TooMany { what: "contacts".into(), max });
+                Err(ContactsError::TooMany { what: "contacts".into(), max })
             }
-            None => Row::new(*contact, now),
-        };
-        let seen = self.seen(contact).unwrap_or_else(|| row.seen.clone());
-        Ok(Edit::put(Row { updated: now, seen, ..change(row)? }))
+            None => Ok(self.with_former(Row::new(home, now), contact)),
+        }
     }
 
     /// # Errors
@@ -234,9 +261,8 @@ impl Book {
     /// # Errors
     /// [`ContactsError::NoSuchContact`], [`ContactsError::Damaged`].
     pub(crate) fn plan_removal(&self, contact: &UserId) -> Result<Edit, ContactsError> {
-        self.row(contact)?;
-        let event = Some(Event::Removed { contact: *contact });
-        Ok(Edit { changes: vec![(*contact, None)], event })
+        let contact = self.row(contact)?.contact;
+        Ok(Edit { changes: vec![(contact, None)], event: Some(Event::Removed { contact }) })
     }
 
     /// Queues what an edit changes.

@@ -67,6 +67,11 @@ pub const LOOKUP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Readers of events.
 pub const MAX_FEEDS: usize = 256;
+
+/// How often it is written that users are here: a killed node knows when they
+/// were seen to this precision. One small commit a minute, and none while nobody is logged in.
+pub const SEEN_INTERVAL: Duration = Duration::from_secs(60);
+
 /// Changes are written after so long,
 pub const FLUSH_DELAY: Duration = Duration::from_secs(1);
 /// or when there are so many of them: 256 × 19 KiB = 5 MiB a write at worst.

@@ -19,19 +19,21 @@ use crate::bounds::{GOSSIP_DELAY, GOSSIP_INTERVAL, MAX_GOSSIP_BYTES};
 #[derive(Debug, Default)]
 pub(crate) struct Gossip {
     queue: VecDeque<UserId>,
+    /// How many at the front are users of this node.
+    own: usize,
     queued: HashSet<UserId>,
     due: Option<Instant>,
     sent: Option<Instant>,
 }
 
 impl Gossip {
-    /// Adds a user; those of this node go first.
+    /// Adds a user; those of this node go first, in the order in which they were added: that a key
+    /// has moved is told before the profile of the key that took its place.
     pub(crate) fn add(&mut self, user: UserId, own: bool, now: Instant) {
         if self.queued.insert(user) {
-            match own {
-                true => self.queue.push_front(user),
-                false => self.queue.push_back(user),
-            }
+            let at = if own { self.own } else { self.queue.len() };
+            self.queue.insert(at, user);
+            self.own += usize::from(own);
         }
         let interval = if own { GOSSIP_DELAY } else { GOSSIP_INTERVAL };
         self.schedule(now + GOSSIP_DELAY, interval);
@@ -79,6 +81,7 @@ impl Gossip {
     fn drop_first(&mut self) {
         if let Some(user) = self.queue.pop_front() {
             self.queued.remove(&user);
+            self.own = self.own.saturating_sub(1);
         }
     }
 }
@@ -97,12 +100,13 @@ mod tests {
         let (mut gossip, start) = (Gossip::default(), Instant::now());
         gossip.add(user(1), false, start);
         gossip.add(user(2), true, start + GOSSIP_DELAY / 2);
+        gossip.add(user(3), true, start + GOSSIP_DELAY / 2);
         gossip.add(user(1), false, start + GOSSIP_DELAY / 2);
         assert_eq!(gossip.deadline(), Some(start + GOSSIP_DELAY));
         let encode = |user: &UserId| Some(Bytes::copy_from_slice(&user.0[1..2]));
         assert_eq!(gossip.message(start, encode), None, "not yet");
         let message = gossip.message(start + GOSSIP_DELAY, encode);
-        assert_eq!(message.as_deref(), Some(&[0, 1, 2, 0, 1, 1][..]));
+        assert_eq!(message.as_deref(), Some(&[0, 1, 2, 0, 1, 3, 0, 1, 1][..]));
         assert_eq!(gossip.deadline(), None);
     }
 

@@ -293,10 +293,25 @@ impl Known {
 
     /// The same with what else is to be stored: who told it, unless it is a user of this node, and
     /// when it was last seen.
-    pub(crate) fn stored(&self, user: &UserId) -> Option<(Bundle, Option<PeerId>, UnixMillis)> {
+    ///
+    /// Who is here is seen now: should this process be killed, the next one knows no later time.
+    pub(crate) fn stored(
+        &self,
+        user: &UserId,
+        now: UnixMillis,
+    ) -> Option<(Bundle, Option<PeerId>, UnixMillis)> {
         let row = self.rows.get(user)?;
         let teller = row.teller.map(|teller| self.tellers.peer(teller));
-        Some((row.bundle(), teller, row.last_seen.unwrap_or_default()))
+        let here = Some(now).filter(|now| row.is_online_at(&self.node, *now));
+        Some((row.bundle(), teller, row.last_seen.max(here).unwrap_or_default()))
+    }
+
+    /// Users of this node who are here.
+    pub(crate) fn here(&self, now: UnixMillis) -> Vec<UserId> {
+        let is_here = |user: &UserId| {
+            self.rows.get(user).is_some_and(|row| row.is_online_at(&self.node, now))
+        };
+        self.own().filter(is_here).collect()
     }
 
     /// What a former run knew of when a user was last online.
@@ -402,7 +417,7 @@ fn take_succession(
     if row.is_revoked() {
         return Err(RecordError::Stale);
     }
-    row.set_succession(succession);
+    row.set_succession(succession, now);
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     Directory, Source,
-    bounds::{FLUSH_DELAY, LOAD_CHUNK, MAX_FLUSH_ROWS},
+    bounds::{FLUSH_DELAY, LOAD_CHUNK, MAX_FLUSH_ROWS, SEEN_INTERVAL},
 };
 
 /// Of the rows' form: version u8, length of the teller u8 (0: this node's own user), teller, last
@@ -27,8 +27,15 @@ pub(crate) async fn keep(directory: Directory) {
         tracing::warn!(%error, "what is known of users cannot be read; it is learned again");
     }
     directory.on_loaded();
+    let mut seen_due = Instant::now() + SEEN_INTERVAL;
     loop {
-        directory.0.save.notified().await;
+        // Whichever comes first.
+        _ = timeout_at(seen_due, directory.0.save.notified()).await;
+        if Instant::now() >= seen_due {
+            seen_due = Instant::now() + SEEN_INTERVAL;
+            let here = directory.read().here(UnixMillis::now());
+            directory.mark_unsaved(here.into_iter());
+        }
         let deadline = Instant::now() + FLUSH_DELAY;
         while directory.unsaved_len() < MAX_FLUSH_ROWS
             && timeout_at(deadline, directory.0.save.notified()).await.is_ok()
@@ -85,9 +92,9 @@ impl Directory {
     }
 
     fn row(&self, user: &UserId) -> Option<Bytes> {
-        let (mut bundle, teller, seen) = self.read().stored(user)?;
-        // Who was online before is of no use to the next run; statements that end are.
         let now = UnixMillis::now();
+        let (mut bundle, teller, seen) = self.read().stored(user, now)?;
+        // Who was online before is of no use to the next run; statements that end are.
         bundle.presences.retain(|presence| presence.check_time(now).is_ok());
         Some(encode(teller, seen, &bundle))
     }

@@ -178,11 +178,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.report.sent.max(self.report.received) >= MAX_SESSION_BUNDLES
     }
 
+    /// Keys that have moved come first: a profile that arrives before that would look like somebody
+    /// who pretends to be the contact whose new key it is of.
     async fn send(&mut self, users: &[UserId]) -> Result<(), SessionError> {
         let (mut bundles, mut bytes) = (Vec::new(), 0);
-        for user in users {
+        let (moved, others): (Vec<_>, Vec<_>) =
+            users.iter().partition(|user| self.directory.fate(user).is_some());
+        for user in moved.into_iter().chain(others) {
             // It may have been evicted since.
-            let Some(bundle) = self.directory.bundle(user) else { continue };
+            let Some(bundle) = self.directory.bundle(&user) else { continue };
             if bytes + 2 + bundle.len() > MAX_BATCH_BYTES {
                 let bundles = std::mem::take(&mut bundles);
                 self.say(&Frame::Bundles { last: false, bundles }).await?;

@@ -7,9 +7,12 @@ use std::{
 };
 
 use jsonrpsee::{
-    core::middleware::{Batch, Notification, Request, RpcServiceT},
-    server::MethodResponse,
-    types::{ErrorObject, ErrorObjectOwned, Id, error::INTERNAL_ERROR_CODE},
+    core::middleware::{Batch, BatchEntry, Notification, Request, RpcServiceT},
+    server::{BatchResponseBuilder, MethodResponse},
+    types::{
+        ErrorCode, ErrorObject, ErrorObjectOwned, Id,
+        error::{INTERNAL_ERROR_CODE, METHOD_NOT_FOUND_CODE},
+    },
 };
 use peerage_api::LinkError;
 use serde::Deserialize;
@@ -23,6 +26,8 @@ use crate::{CANCEL, METHOD_ERROR};
 #[derive(Debug, Clone)]
 pub(super) struct CallsLayer {
     max_calls: usize,
+    /// Bytes of one answer.
+    max_response: usize,
     /// Names that open or end a feed.
     feeds: Arc<HashSet<&'static str>>,
     /// Bytes of parameters, of all connections together.
@@ -34,7 +39,8 @@ impl CallsLayer {
     pub(super) fn new(limits: Limits, stop: &CancellationToken) -> Self {
         let room = Arc::new(Semaphore::new(limits.max_call_bytes as usize));
         let feeds = Arc::new(methods::feeds());
-        Self { max_calls: limits.max_calls, feeds, room, stop: stop.clone() }
+        let max_response = limits.max_response_bytes as usize;
+        Self { max_calls: limits.max_calls, max_response, feeds, room, stop: stop.clone() }
     }
 }
 
@@ -126,6 +132,58 @@ fn needs_websocket(method: &str) -> ErrorObjectOwned {
     ErrorObject::owned(METHOD_ERROR, message, Some(code))
 }
 
+/// With the message that JSON-RPC gives it.
+fn no_such_method() -> ErrorObjectOwned {
+    let code = serde_json::json!({ "code": "no_such_method" });
+    let error = ErrorObject::from(ErrorCode::MethodNotFound);
+    ErrorObject::owned(error.code(), error.message(), Some(code))
+}
+
+/// An answer, with the documented error in place of what jsonrpsee says by itself: of a feed over
+/// HTTP, and of what does not exist. Neither is said by any method or feed of ours.
+fn explained(response: MethodResponse, id: Id<'static>, feed: Option<&str>) -> MethodResponse {
+    match (response.as_error_code(), feed) {
+        (Some(INTERNAL_ERROR_CODE), Some(feed)) => MethodResponse::error(id, needs_websocket(feed)),
+        (Some(METHOD_NOT_FOUND_CODE), None) => MethodResponse::error(id, no_such_method()),
+        _ => response,
+    }
+}
+
+/// The calls of a batch, one after the other.
+async fn one_by_one<S>(inner: &S, layer: &CallsLayer, batch: Batch<'_>) -> MethodResponse
+where
+    S: RpcServiceT<MethodResponse = MethodResponse, NotificationResponse = MethodResponse>,
+{
+    let mut answers = BatchResponseBuilder::new_with_limit(layer.max_response);
+    let mut is_told = false;
+    for entry in batch {
+        let answer = match entry {
+            Ok(BatchEntry::Call(request)) => {
+                let id = request.id().into_owned();
+                let feed = layer.feeds.get(request.method_name()).copied();
+                explained(inner.call(request).await, id, feed)
+            }
+            Ok(BatchEntry::Notification(notification)) => {
+                is_told = true;
+                inner.notification(notification).await;
+                continue;
+            }
+            Err(error) => {
+                let (error, id) = error.into_parts();
+                MethodResponse::error(id, error)
+            }
+        };
+        if let Err(too_big) = answers.append(answer) {
+            return too_big;
+        }
+    }
+    match answers.is_empty() && is_told {
+        true => MethodResponse::notification(),
+        // Nothing at all is an invalid request.
+        false => MethodResponse::from_batch(answers.finish()),
+    }
+}
+
 fn given_up() -> ErrorObjectOwned {
     let code = serde_json::json!({ "code": "cancelled" });
     ErrorObject::owned(METHOD_ERROR, "given up by the caller", Some(code))
@@ -161,13 +219,7 @@ where
                     let why = if server_stop.is_cancelled() { stopped() } else { given_up() };
                     MethodResponse::error(id, why)
                 }
-                response = inner.call(request) => match feed {
-                    // What jsonrpsee says of a feed over HTTP, and feeds say nowhere else.
-                    Some(feed) if response.as_error_code() == Some(INTERNAL_ERROR_CODE) => {
-                        MethodResponse::error(id, needs_websocket(feed))
-                    }
-                    _ => response,
-                },
+                response = inner.call(request) => explained(response, id, feed),
             }
         }
     }
@@ -175,13 +227,13 @@ where
     fn batch<'a>(&self, batch: Batch<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
         let bytes = batch.iter().flatten().filter_map(|e| e.params()).map(|p| p.get().len()).sum();
         let place = self.place(Id::Null, bytes);
-        let inner = self.inner.clone();
+        let (inner, layer) = (self.inner.clone(), self.layer.clone());
         async move {
             let Some(place) = place else { return MethodResponse::error(Id::Null, overloaded()) };
             tokio::select! {
                 biased;
                 () = place.stop.cancelled() => MethodResponse::error(Id::Null, stopped()),
-                response = inner.batch(batch) => response,
+                response = one_by_one(&inner, &layer, batch) => response,
             }
         }
     }

@@ -186,6 +186,16 @@ async fn a_feed_over_http_is_refused_with_what_to_do() {
         assert_eq!(answer["error"]["data"]["code"], "needs_websocket", "{name}: {answer}");
         let message = answer["error"]["message"].as_str().unwrap();
         assert!(message.contains("WebSocket") && answer["id"] == 7, "{message}");
+        let dance = json!({ "jsonrpc": "2.0", "id": 8, "method": "node.dance", "params": {} });
+        let cancel = json!({ "jsonrpc": "2.0", "method": "rpc.cancel", "params": { "id": 1 } });
+        let batch = json!([call, cancel, dance]).to_string();
+        let answers: Value =
+            serde_json::from_str(&post(address, &headers, &batch).await.1).unwrap();
+        let codes =
+            |place: usize| (&answers[place]["id"], &answers[place]["error"]["data"]["code"]);
+        assert_eq!(answers.as_array().unwrap().len(), 2, "{answers}");
+        assert_eq!(codes(0), (&json!(7), &json!("needs_websocket")), "{name}: {answers}");
+        assert_eq!(codes(1), (&json!(8), &json!("no_such_method")));
     }
 }
 
@@ -198,7 +208,7 @@ async fn errors_have_the_documented_codes_and_details() {
         json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string()
     };
     let cases = [
-        (call("node.dance", json!({})), -32601, Value::Null),
+        (call("node.dance", json!({})), -32601, json!("no_such_method")),
         (call("peers.show", json!({ "peer": 1 })), -32602, json!("invalid_params")),
         (call("peers.show", json!(["x"])), -32602, json!("invalid_params")),
         ("{".to_owned(), -32700, Value::Null),

@@ -92,7 +92,7 @@ impl Notes {
 pub(super) async fn run(acting: &Acting<'_>, args: Args) -> Result<(), Failed> {
     let user = find(acting, &args.user).await?;
     let contact = acting.ask(acting.contacts().set(user, args.notes.change())).await?;
-    noted(acting, &contact)
+    noted(acting, user, &contact)
 }
 
 #[cfg(test)]

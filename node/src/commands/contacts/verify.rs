@@ -6,12 +6,9 @@ use peerage_api::{
 };
 use serde::Serialize;
 
-use super::{
-    super::{
-        acting::Acting,
-        who::{self, Named},
-    },
-    find,
+use super::super::{
+    acting::Acting,
+    who::{self, Named},
 };
 use crate::{
     failed::{Exit, Failed},
@@ -53,7 +50,7 @@ struct Compared {
 }
 
 pub(super) async fn run(acting: &Acting<'_>, args: Args) -> Result<(), Failed> {
-    let user = find(acting, &args.user).await?;
+    let user = acting.contact(&args.user).await?;
     let number = acting.ask(acting.contacts().safety_number(user)).await?;
     if args.qr || (to_terminal() && !acting.context().out.json) {
         // Case does not matter there, and in upper case it is smaller.

@@ -6,7 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use peerage_api::types::Payload;
+use peerage_api::{
+    types::Payload,
+    users::{AuthError, UsersError},
+};
 use serde_json::json;
 
 use super::super::{Context, acting::Desk};
@@ -50,7 +53,12 @@ pub(super) async fn export(context: Context<'_>, args: Export) -> Result<(), Fai
     let archive_password = args.archive_password.choose(context).await?;
     let users = desk.node.users();
     let work = users.export(user, password, archive_password);
-    let archive = context.within("no answer", work).await?;
+    let archive = match context.within("no answer", async { Ok::<_, Failed>(work.await) }).await? {
+        Err(error @ UsersError::Auth(AuthError::NoSuchUser { .. })) => {
+            return Err(desk.explained(error.into()).await);
+        }
+        archive => archive?,
+    };
     let size = archive.len();
     let Some(draft) = draft else {
         let line = json!({ "user": user, "bytes": size, "archive": archive });

@@ -1,5 +1,6 @@
 //! `user delete`.
 
+use peerage_api::users::UsersError;
 use serde_json::json;
 
 use super::{
@@ -10,7 +11,10 @@ use super::{
     },
     recovery::meant,
 };
-use crate::{failed::Failed, secrets::PasswordFile};
+use crate::{
+    failed::Failed,
+    secrets::{PasswordFile, has_terminal},
+};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -30,10 +34,14 @@ pub(crate) struct Args {
     forget: bool,
     #[command(flatten)]
     password: PasswordFile,
-    /// Do not ask whether it is meant
+    /// Do not ask whether it is meant; required where there is no terminal to ask on, but for --keep
     #[arg(long)]
     yes: bool,
 }
+
+/// Whoever has but a token of the node's must not be able to destroy what users keep on it.
+const LOST: &str = "if it is lost, nobody can read what was kept, which stays sealed; it goes only with the \
+                    whole data directory of the node";
 
 pub(super) async fn run(context: Context<'_>, args: Args) -> Result<(), Failed> {
     let desk = Desk::new(context).await?;
@@ -43,7 +51,9 @@ pub(super) async fn run(context: Context<'_>, args: Args) -> Result<(), Failed> 
     let acting = desk.act_for(args.user.as_ref()).await?;
     let user = acting.user;
     let what = if args.keep { "Remove" } else { "Remove, with all its data, for ever," };
-    meant(args.yes, &format!("{what} {user} from this node?")).await?;
+    // What is kept can be had again.
+    let yes = args.yes || args.keep && !has_terminal();
+    meant(yes, &format!("{what} {user} from this node?")).await?;
     let password = args.password.read(context).await?;
     let users = acting.desk.node.users();
     acting.ask(users.delete(acting.auth(), password, args.keep)).await?;
@@ -56,7 +66,13 @@ async fn forget(desk: &Desk<'_>, args: Args) -> Result<(), Failed> {
     let (context, user) = (desk.context, desk.subject(args.user.as_ref()).await?);
     meant(args.yes, &format!("Forget for ever what was kept of {user}?")).await?;
     let password = args.password.read(context).await?;
-    context.within("no answer", desk.node.users().forget(user, password)).await?;
+    let forget = async { Ok::<_, Failed>(desk.node.users().forget(user, password).await) };
+    match context.within("no answer", forget).await? {
+        Err(error @ UsersError::WrongPassword { .. }) => {
+            return Err(Failed::from(error).advise(LOST));
+        }
+        forgotten => forgotten?,
+    }
     let line = json!({ "user": user, "deleted": true, "kept": false });
     context.out.result(&line, |_| format!("nothing of {user} is left on this node"))
 }

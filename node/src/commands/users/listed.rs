@@ -39,7 +39,11 @@ pub(super) async fn run(context: Context<'_>, args: Args) -> Result<(), Failed> 
     for local in desk.local().await? {
         users.push(here(&desk, local).await?);
     }
-    context.out.result(&users, |users| table(users))
+    context.out.result(&users, |users| table(users))?;
+    if users.is_empty() {
+        desk.explain().await;
+    }
+    Ok(())
 }
 
 async fn remote(desk: &Desk<'_>, limit: u32) -> Result<(), Failed> {
@@ -47,6 +51,7 @@ async fn remote(desk: &Desk<'_>, limit: u32) -> Result<(), Failed> {
     let viewer = desk.may_act().await?.map(|acting| acting.auth());
     let page = async |page| context.within("no answer", node.list(viewer.clone(), page)).await;
     let (users, more) = pages(limit as usize, page).await?;
+    let users = show::live_first(users);
     context.out.result(&users, |users| show::users(users))?;
     cut(context, more);
     Ok(())
@@ -83,7 +88,8 @@ async fn here(desk: &Desk<'_>, local: LocalUser) -> Result<Here, Failed> {
     };
     // Of one that was deleted there may be nothing, for which the whole network would be asked.
     let known = if deleted { None } else { desk.context.within("no answer", asked).await? };
-    let user = known.unwrap_or_else(|| unpublished(local));
+    // Here it lives, even if its key no longer counts.
+    let user = User { local: true, ..known.unwrap_or_else(|| unpublished(local)) };
     Ok(Here { user, created_ms, sessions, deleted, logged_in })
 }
 

@@ -65,7 +65,7 @@ pub(crate) struct Revoke {
     /// File that holds the recovery code [default: $PEERAGE_RECOVERY, or a prompt]
     #[arg(long, value_name = "FILE")]
     recovery_file: Option<PathBuf>,
-    /// Do not ask whether it is meant
+    /// Do not ask whether it is meant; required where there is no terminal to ask on
     #[arg(long)]
     yes: bool,
 }
@@ -79,10 +79,36 @@ pub(super) async fn revoke(context: Context<'_>, args: Revoke) -> Result<(), Fai
     marked(context, user, "revoked", "revoked")
 }
 
-/// Asks whether it is meant, if anybody is there to ask.
+/// Asks whether it is meant. Without anybody to ask it is not, unless `--yes` says so.
 pub(super) async fn meant(yes: bool, question: &str) -> Result<(), Failed> {
-    if yes || secrets::confirm(question).await? != Some(false) {
-        return Ok(());
+    let answer = if yes { Some(true) } else { secrets::confirm(question).await? };
+    confirmed(answer)
+}
+
+fn confirmed(answer: Option<bool>) -> Result<(), Failed> {
+    let (exit, text) = match answer {
+        Some(true) => return Ok(()),
+        Some(false) => (Exit::Failed, "nothing was done"),
+        None => (
+            Exit::Usage,
+            "nothing was done: this cannot be undone, and there is no terminal to ask on; say that \
+             it is meant with --yes",
+        ),
+    };
+    Err(Failed::new(exit, "not_confirmed", text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_undone_is_not_done_unless_somebody_says_so() {
+        assert!(confirmed(Some(true)).is_ok());
+        for (answer, exit) in [(Some(false), Exit::Failed), (None, Exit::Usage)] {
+            let Err(Failed::Because(reason)) = confirmed(answer) else { panic!("done") };
+            assert_eq!((reason.exit, reason.code.as_str()), (exit, "not_confirmed"));
+            assert_eq!(reason.message.contains("--yes"), answer.is_none());
+        }
     }
-    Err(Failed::new(Exit::Failed, "not_confirmed", "nothing was done"))
 }

@@ -84,6 +84,7 @@ pub(super) async fn run(context: Context<'_>, args: Args) -> Result<(), Failed> 
         context.within("no answer", users.search(search)).await
     };
     let (found, more) = pages(args.limit as usize, page).await?;
+    let found = show::live_first(found);
     context.out.result(&found, |found| show::users(found))?;
     cut(context, more);
     Ok(())

@@ -74,8 +74,10 @@ pub(super) async fn login(context: Context<'_>, args: Login) -> Result<(), Faile
         format!("{user} is logged in for {all}, or until it is not used for {idle}")
     })?;
     if let Some(gone) = gone {
-        let advice = show::replaced(user, gone.successor);
-        context.out.note(format_args!("warning: the key of {user} is no longer valid; {advice}"));
+        let successor = gone.successor;
+        let (gone, advice) =
+            (UsersError::Revoked { user, successor }, show::replaced(user, successor));
+        context.out.note(format_args!("warning: {gone}; {advice}"));
     }
     Ok(())
 }

@@ -62,12 +62,13 @@ fn validity(user: &User) -> Option<String> {
     }
 }
 
-/// What can be done with a user of this node whose key does not count any more.
+/// What can be done with a user of this node whose key does not count any more; follows on what
+/// says so, and where it moved.
 pub(super) fn replaced(user: UserId, successor: Option<UserId>) -> String {
     match successor {
-        Some(next) => format!(
-            "it moved to {next}: to have that here, export it where it lives, then `peerage user \
-             delete {user}` and `peerage user import` here"
+        Some(_) => format!(
+            "to have that here, export it where it lives, then `peerage user delete {user}` and \
+             `peerage user import` here"
         ),
         None => format!(
             "what it signs counts nowhere: make a new user, and `peerage user delete {user}` once \
@@ -81,6 +82,12 @@ pub(super) fn handle(handle: Option<&Handle>) -> String {
     handle.map(|handle| format!("@{handle}")).unwrap_or_default()
 }
 
+/// As they were found, but those whose key no longer counts behind all others.
+pub(super) fn live_first(mut users: Vec<User>) -> Vec<User> {
+    users.sort_by_key(|user| validity(user).is_some());
+    users
+}
+
 /// Many, a line each.
 pub(super) fn users(users: &[User]) -> String {
     if users.is_empty() {
@@ -88,7 +95,11 @@ pub(super) fn users(users: &[User]) -> String {
     }
     let mut table = Table::new(["USER", "HANDLE", "NAME", "ONLINE"]);
     for user in users {
-        let state = validity(user).map_or_else(|| online(user), |_| "revoked".to_owned());
+        let state = match (user.successor, user.revoked) {
+            (Some(_), _) => "moved".to_owned(),
+            (None, true) => "revoked".to_owned(),
+            (None, false) => online(user),
+        };
         let name = user.display_name.as_deref().map(printable).unwrap_or_default();
         table.row([user.user.to_string(), handle(user.handle.as_ref()), name, state]);
     }
@@ -144,10 +155,15 @@ mod tests {
     #[test]
     fn a_key_that_no_longer_counts_is_said_to_be_so() {
         let mut moved = ada();
-        moved.successor = Some(UserId([2; 32]));
+        (moved.successor, moved.revoked) = (Some(UserId([2; 32])), true);
         assert!(user(&moved).contains(&format!("moved to {}", UserId([2; 32]))));
         let gone = User { revoked: true, ..ada() };
-        assert!(users(&[gone]).contains("revoked"));
+        let listed = users(&[gone.clone(), moved.clone()]);
+        assert!(listed.contains("revoked") && listed.contains("moved"), "{listed}");
+        assert!(!users(&[moved.clone()]).contains("revoked"));
+        let behind: Vec<_> = live_first(vec![gone, ada(), moved, ada()]);
+        let behind: Vec<_> = behind.iter().map(|user| validity(user).is_some()).collect();
+        assert_eq!(behind, [false, false, true, true]);
         assert_eq!(users(&[]), "nobody");
     }
 }

@@ -76,3 +76,13 @@ fn a_contact_is_called_by_nick_or_handle_and_with_an_at_by_handle_alone() {
     assert!(!is_called(&ada, "aunt", false), "a part of it is not enough");
     assert_eq!(Candidate::contact(&ada).text, "contact My Aunt");
 }
+
+#[test]
+fn a_contact_is_meant_before_strangers_unless_it_is_blocked_or_revoked() {
+    let ada = contact(1, Some("My Aunt"), Some("Ada"));
+    let blocked = Contact { blocked: true, ..contact(2, None, Some("ada")) };
+    let revoked = Contact { revoked: true, ..contact(3, None, Some("ada")) };
+    let meant = |book: &[Contact]| one(&called("ada"), preferred(book), "").ok();
+    assert_eq!(meant(&[blocked.clone(), ada, revoked.clone()]), Some(user(1)));
+    assert_eq!(meant(&[blocked, revoked]), None);
+}

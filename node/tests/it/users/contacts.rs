@@ -76,7 +76,7 @@ fn contacts_are_noted_found_changed_and_removed() {
 fn both_sides_see_the_same_number_and_one_that_differs_is_refused() {
     let sandbox = Sandbox::new();
     let _daemon = sandbox.up(&[]);
-    create(&sandbox, "ada");
+    let ada_id = create(&sandbox, "ada");
     create(&sandbox, "ben");
     let ada = |args: &[&str]| [&["--as", "ada", "contact"], args].concat().join("\n");
     let run = |line: String| sandbox.json(&line.split('\n').collect::<Vec<_>>());
@@ -84,7 +84,9 @@ fn both_sides_see_the_same_number_and_one_that_differs_is_refused() {
     let number = run(ada(&["verify", "ben"]));
     assert_eq!(fields(&number), ["digits", "qr", "user", "verified"]);
     assert_eq!(number["verified"], false, "nobody said that it was compared");
-    let other = sandbox.json(&["--as", "ben", "contact", "verify", "ada"]);
+    let stranger = ["--as", "ben", "contact", "verify", "ada"];
+    assert_eq!(failure(&sandbox, &stranger), failed("unknown_user"), "she is not in his book");
+    let other = sandbox.json(&["--as", "ben", "contact", "verify", &ada_id]);
     assert_eq!(number["digits"], other["digits"]);
     let people = sandbox.run(&["--as", "ada", "contact", "verify", "ben", "--qr"]);
     assert_eq!(people.stdout.lines().count(), 3, "{people:?}");

@@ -51,6 +51,52 @@ impl Book {
         std::iter::successors(next(contact), next).take(MAX_MOVES).collect()
     }
 
+    /// The key under which there is an entry of somebody, whatever key of it is asked for; that
+    /// key itself if there is none.
+    pub(super) fn home(&self, contact: &UserId) -> UserId {
+        if self.entries.contains_key(contact) {
+            return *contact;
+        }
+        let live = self.chain(contact).last().copied();
+        let known = live.filter(|live| self.entries.contains_key(live));
+        known.or_else(|| self.successor_noted(contact)).unwrap_or(*contact)
+    }
+
+    /// The key under which an entry of somebody belongs. The user's own where that took the place.
+    pub(super) fn home_to_be(&self, contact: &UserId) -> UserId {
+        let last = self.chain(contact).last().copied();
+        let last = last.or_else(|| self.successor_noted(contact)).unwrap_or(*contact);
+        match self.outside.fate(&last) {
+            Some(Some(own)) if own == self.user => own,
+            _ => last,
+        }
+    }
+
+    /// Who had that key before, as the book remembers when nobody else does.
+    fn successor_noted(&self, contact: &UserId) -> Option<UserId> {
+        if self.entries.contains_key(contact) {
+            return None;
+        }
+        let mut rows = self.entries.values().map(|entry| &entry.row);
+        rows.find(|row| row.past().any(|key| key == *contact)).map(|row| row.contact)
+    }
+
+    /// A row that remembers the key by which its contact was named, and those between.
+    pub(super) fn with_former(&self, row: Row, contact: &UserId) -> Row {
+        if *contact == row.contact || row.past().any(|key| key == *contact) {
+            return row;
+        }
+        let mut past = vec![*contact];
+        past.extend(self.chain(contact).into_iter().rev().filter(|key| *key != row.contact));
+        past.extend(row.past());
+        row.with_past(past)
+    }
+
+    /// Whether a key is one that took the place of a contact's.
+    pub(super) fn is_successor(&self, contact: &UserId, other: &UserId) -> bool {
+        self.chain(contact).contains(other)
+    }
+
     /// Whether the key of a contact still counts.
     pub(super) fn is_valid(&self, contact: &UserId) -> bool {
         self.outside.fate(contact).is_none()
@@ -59,7 +105,8 @@ impl Book {
     /// # Errors
     /// [`ContactsError::Revoked`].
     pub(crate) fn check_valid(&self, contact: &UserId) -> Result<(), ContactsError> {
-        match self.outside.fate(contact) {
+        let fate = self.outside.fate(contact).or_else(|| self.successor_noted(contact).map(Some));
+        match fate {
             None => Ok(()),
             Some(successor) => Err(ContactsError::Revoked { contact: *contact, successor }),
         }

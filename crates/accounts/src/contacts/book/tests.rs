@@ -386,6 +386,52 @@ async fn who_is_blocked_is_so_by_all_keys_it_had() {
 }
 
 #[tokio::test]
+async fn whoever_is_blocked_by_a_former_key_is_blocked_by_the_live_one() {
+    let desk = Desk::new();
+    let mut book = desk.load().await;
+    let [a, b, c, stranger] = [1, 2, 3, 4].map(|id| UserId([id; 32]));
+    desk.world.known().fates = HashMap::from([(a, Some(b)), (b, Some(c))]);
+    let mut items = watch(&mut book);
+    desk.block(&mut book, a).await;
+    assert_eq!(told(&mut items), [Event::Changed { contact: c }]);
+    assert_eq!(book.get(&c).unwrap().moved_from, Some(a));
+    for key in [a, b, c] {
+        assert!(book.is_blocked(&key) && book.get(&key).unwrap().user == c);
+    }
+    assert!(!book.is_blocked(&stranger));
+    assert_eq!(book.blocked(), [a, b, c].into());
+    assert_eq!(desk.rows().len(), 1);
+    desk.world.known().fates.clear();
+    assert!(book.is_blocked(&a), "the book remembers when nobody else does");
+    let refused = ContactsError::Revoked { contact: a, successor: Some(c) };
+    assert_eq!(book.check_valid(&a), Err(refused), "safety numbers are those of one key");
+    let edit = book.plan_unblock(&a, NOW).unwrap();
+    desk.write(&mut book, edit).await;
+    assert!(!book.is_blocked(&c));
+    let edit = book.plan_removal(&b).unwrap();
+    desk.write(&mut book, edit).await;
+    assert!(!book.has(&c) && desk.rows().is_empty());
+}
+
+#[tokio::test]
+async fn a_change_by_a_former_key_takes_its_entry_along() {
+    let desk = Desk::new();
+    let mut book = desk.load().await;
+    let [old, new, mine] = [1, 2, 3].map(|id| UserId([id; 32]));
+    desk.set(&mut book, old, nick("Ally")).await;
+    desk.world.known().fates = HashMap::from([(old, Some(new)), (mine, Some(ME))]);
+    let mut items = watch(&mut book);
+    desk.block(&mut book, old).await;
+    assert_eq!(told(&mut items), [Event::Moved { from: old, to: new }]);
+    let moved = book.get(&old).unwrap();
+    let seen = (moved.user, moved.nick.as_deref(), moved.blocked, moved.moved_from);
+    assert_eq!(seen, (new, Some("Ally"), true, Some(old)));
+    assert!(!book.has(&old) && desk.rows().len() == 1);
+    let own = book.plan_put(&mine, NOW, Ok).unwrap_err();
+    assert_eq!(own, ContactsError::Own {}, "nor by a key that one had before");
+}
+
+#[tokio::test]
 async fn a_revoked_contact_is_marked_and_cannot_be_verified() {
     let desk = Desk::new();
     let mut book = desk.load().await;
@@ -430,6 +476,20 @@ async fn a_lookalike_is_warned_of_once_from_either_side() {
     assert_eq!(told(&mut items), [Event::Changed { contact: alice }, lookalike]);
     desk.world.known().fates.insert(mallory, None);
     assert_eq!(book.get(&alice).unwrap().lookalikes, [], "a revoked key fools nobody");
+}
+
+#[tokio::test]
+async fn a_key_to_which_a_contact_moves_is_no_lookalike_while_its_entry_is_on_the_way() {
+    let desk = Desk::new();
+    let mut book = desk.load().await;
+    let alice = desk.world.person(1, "alice");
+    desk.set(&mut book, alice, ContactChange::default()).await;
+    let mut items = watch(&mut book);
+    let next = desk.world.person(2, "alice");
+    desk.world.known().fates.insert(alice, Some(next));
+    book.on_changed(&next);
+    assert_eq!(told(&mut items), []);
+    assert_eq!(book.get(&alice).unwrap().lookalikes, []);
 }
 
 #[tokio::test]

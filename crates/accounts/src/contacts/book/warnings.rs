@@ -53,11 +53,13 @@ impl Book {
     }
 
     /// Whether a key with the same handle may be somebody who pretends to be the contact: neither
-    /// it nor the user, nor a key that is no longer valid, such as the one it had before.
+    /// it nor the user, nor the key to which it is about to move here, nor one that is no longer
+    /// valid, such as the one it had before.
     pub(super) fn is_lookalike(&self, row: &Row, other: &UserId) -> bool {
         *other != row.contact
             && *other != self.user
             && Some(*other) != row.moved_from
             && self.outside.fate(other).is_none()
+            && !self.is_successor(&row.contact, other)
     }
 }

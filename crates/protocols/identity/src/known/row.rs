@@ -91,8 +91,12 @@ impl Row {
         self.succession.as_ref().map(|succession| succession.open())
     }
 
-    /// Final: where the user is no longer matters.
-    pub(crate) fn set_succession(&mut self, succession: &Signed<Succession>) {
+    /// Final: where the user is no longer matters, but that it was there until `now`.
+    pub(crate) fn set_succession(&mut self, succession: &Signed<Succession>, now: UnixMillis) {
+        self.see(now);
+        if self.is_online(now) {
+            self.last_seen = self.last_seen.max(Some(now));
+        }
         self.succession = Some(Box::new(succession.keep()));
         self.presences.clear();
     }
@@ -217,7 +221,9 @@ impl Row {
             mailboxes: profile.mailboxes,
             seq: profile.seq,
             updated_ms: profile.updated,
-            local: self.teller.is_none() && self.succession.is_none(),
+            // A key that has moved lives nowhere; one that was revoked still does.
+            local: self.teller.is_none()
+                && self.succession().is_none_or(|succession| succession.successor.is_none()),
             online: !nodes.is_empty(),
             last_seen_ms: self.last_seen,
             nodes,

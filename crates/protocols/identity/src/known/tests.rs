@@ -188,7 +188,9 @@ fn after_a_rotation_nothing_that_the_old_key_signs_counts() {
     let moved = Succession::moved(user, &next.key, &alice.recovery, NOW);
     let moved = Some(Signed::sign(moved, &alice.recovery).unwrap());
     let moved = Bundle { succession: moved, ..Bundle::default() };
-    let outcome = known.merge(&moved, peer(), NOW);
+    let then = NOW.plus(Duration::from_secs(600));
+    let outcome = known.merge(&moved, peer(), then);
+    assert_eq!(known.shown(&user, then).unwrap().last_seen_ms, Some(then), "it was here till then");
     let successor = Some(next.user());
     assert_eq!(outcome.events, [Event::Revoked { user, successor }]);
     assert_eq!(known.fate(&user), Some(successor));
@@ -203,6 +205,26 @@ fn after_a_rotation_nothing_that_the_old_key_signs_counts() {
     let shown = known.shown(&user, NOW).unwrap();
     assert!(shown.revoked && shown.successor == successor);
     check(&known);
+}
+
+#[test]
+fn whoever_is_here_is_stored_as_seen_now_and_a_revoked_user_still_lives_here() {
+    let (mut known, alice, bob) = (known(), Person::new(1), Person::new(2));
+    let (user, home) = (alice.user(), known.node);
+    for person in [&alice, &bob] {
+        known.merge(&person.profile(1), Source::Own, NOW);
+    }
+    known.merge(&alice.at(home, 1, NOW, 1), Source::Own, NOW);
+    let then = NOW.plus(Duration::from_secs(600));
+    let seen = |known: &Known, user, at| known.stored(&user, at).unwrap().2;
+    assert_eq!(known.here(then), [user]);
+    assert_eq!(seen(&known, user, then), then);
+    assert_eq!(seen(&known, bob.user(), then), UnixMillis(0), "never");
+    known.merge(&alice.revoked(&alice.recovery), Source::Own, then);
+    let later = then.plus(Duration::from_secs(600));
+    assert_eq!(seen(&known, user, later), then);
+    let shown = known.shown(&user, later).unwrap();
+    assert!(shown.local && shown.revoked && known.here(later).is_empty());
 }
 
 #[test]

@@ -1,9 +1,10 @@
 use std::collections::BTreeMap;
 
+use peerage_api::users::Event;
 use peerage_store::Store;
 use peerage_types::{Handle, UnixMillis};
 use peerage_wire::identity::{
-    Bundle, Profile, Signed, SigningKey,
+    Bundle, Profile, Signed, SigningKey, Succession,
     frames::{Digests, Entry},
     recovery_commitment,
 };
@@ -33,6 +34,10 @@ fn key(number: u32) -> SigningKey {
     SigningKey::from_bytes(&blake3::derive_key("test key", &number.to_be_bytes()))
 }
 
+fn recovery() -> SigningKey {
+    SigningKey::from_bytes(&[7; 32])
+}
+
 fn user(number: u32) -> UserId {
     UserId(key(number).verifying_key().to_bytes())
 }
@@ -47,7 +52,7 @@ fn bundle(number: u32, seq: u64) -> Bundle {
         avatar: None,
         services: [].into(),
         mailboxes: [].into(),
-        recovery: recovery_commitment(&[7; 32]),
+        recovery: recovery_commitment(recovery().verifying_key().as_bytes()),
         updated: UnixMillis::now(),
     };
     Bundle { profile: Some(Signed::sign(profile, &key(number)).unwrap()), ..Bundle::default() }
@@ -107,6 +112,31 @@ async fn each_learns_what_only_the_other_knew() {
     assert_eq!((ours.learned, ours.sent, theirs.learned), (1, 0, 0), "only what differs travels");
     assert!(ours.bytes < 10_000, "{}", ours.bytes);
     assert_eq!(ours.users, [user(5)]);
+}
+
+#[tokio::test]
+async fn that_a_key_has_moved_is_told_before_the_profile_of_the_next_one() {
+    let mut keys = [1, 2];
+    keys.sort_by_key(|number| user(*number));
+    let [next, former] = keys;
+    for is_asked in [false, true] {
+        let ([one, two], known) = ([directory([next]), directory([])], bundle(former, 1));
+        for directory in [&one, &two] {
+            directory.merge(&known, Source::Peer(directory.node()), Spread::Here);
+        }
+        let moved = Succession::moved(user(former), &key(next), &recovery(), UnixMillis::now());
+        let succession = Some(Signed::sign(moved, &recovery()).unwrap());
+        let bundle = Bundle { succession, ..known };
+        assert!(one.merge(&bundle, Source::Peer(one.node()), Spread::Here).changed);
+        two.outbox().learned.clear();
+        match is_asked {
+            true => meet(&two, &one, None).await,
+            false => meet(&one, &two, None).await,
+        };
+        let learned = Vec::from(std::mem::take(&mut two.outbox().learned));
+        let gone = Event::Revoked { user: user(former), successor: Some(user(next)) };
+        assert_eq!(learned, [gone, Event::Changed { user: user(next), seq: 1 }]);
+    }
 }
 
 #[tokio::test]
