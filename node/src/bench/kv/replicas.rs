@@ -56,7 +56,7 @@ struct Ready {
 impl Daemon {
     async fn start(home: &Path, name: &str) -> anyhow::Result<Self> {
         let dir: PathBuf = home.join(name);
-        // Without Kademlia nobody meets whom it was not told of.
+        // Without Kademlia nobody meets whom it was not told of, or introduced to.
         let words = "up --json --local-only --no-mdns --no-kad --listen /ip4/127.0.0.1/tcp/0";
         let mut arguments: Vec<_> = words.split(' ').map(str::to_owned).collect();
         arguments.extend(["--data".to_owned(), dir.display().to_string()]);
@@ -130,12 +130,15 @@ pub(super) async fn run(
     let large = plan.first + rest;
     context.out.note(format_args!("{large} entries at the source"));
     let (one, two) = (Daemon::start(home, "one").await?, Daemon::start(home, "two").await?);
+    // The source would introduce them to each other.
+    one.node.peers().block(two.peer).await?;
     for replica in [&one, &two] {
         replica.node.peers().connect(source.address.clone()).await?;
         replica.has(large).await?;
         replica.synced(&source).await?;
     }
     source.process.end().await?;
+    one.node.peers().unblock(two.peer).await?;
     context.out.note("two replicas have them and have never met");
     one.fill("one", 5).await?;
     two.fill("two", 5).await?;
