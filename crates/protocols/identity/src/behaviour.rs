@@ -400,7 +400,7 @@ impl NetworkBehaviour for Behaviour {
                 self.wake();
             }
             FromSwarm::ConnectionEstablished(made) => {
-                if let Some(lost) = self.lost.on_met(&made.peer_id) {
+                if let Some(lost) = self.lost.on_met(made.peer_id, UnixMillis::now()) {
                     self.directory.on_met_again(made.peer_id, lost);
                 }
             }

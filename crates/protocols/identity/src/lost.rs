@@ -1,16 +1,26 @@
-//! Peers that were connected and are no longer. Pure.
+//! Peers that were connected and are no longer, or may have been started anew. Pure.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use peerage_types::{PeerId, UnixMillis};
 
 use crate::bounds::MAX_LOST;
 
+/// Connections made within this time are made at once, by both sides or over several transports.
+const SIMULTANEOUS: Duration = Duration::from_secs(4);
+
 /// Peers that are missed, and since when. Beyond [`MAX_LOST`] the one that is missed longest is
 /// forgotten.
+///
+/// A process that is killed and started at once is back before its last connection has timed out
+/// (QUIC: 10 s). So a peer that connects once more, later than [`SIMULTANEOUS`], counts as missed:
+/// it may be another process. Both sides see the same; the one that is not anew says again who is
+/// logged in there.
 #[derive(Debug, Default)]
 pub(crate) struct Lost {
     since: HashMap<PeerId, UnixMillis>,
+    /// When the newest connection to each peer that is connected was made.
+    made: HashMap<PeerId, UnixMillis>,
 }
 
 impl Lost {
@@ -21,12 +31,15 @@ impl Lost {
         {
             self.since.remove(&first);
         }
+        self.made.remove(&peer);
         self.since.insert(peer, now);
     }
 
-    /// A peer is connected: since when it was missed.
-    pub(crate) fn on_met(&mut self, peer: &PeerId) -> Option<UnixMillis> {
-        self.since.remove(peer)
+    /// A connection was made: since when the peer was missed, if it was.
+    pub(crate) fn on_met(&mut self, peer: PeerId, now: UnixMillis) -> Option<UnixMillis> {
+        let before = self.made.insert(peer, now);
+        let is_anew = before.is_some_and(|before| before.plus(SIMULTANEOUS) < now);
+        self.since.remove(&peer).or(is_anew.then_some(now))
     }
 
     /// Since when a peer is missed.
@@ -46,11 +59,25 @@ mod tests {
         lost.on_gone(first, UnixMillis(1));
         lost.on_gone(second, UnixMillis(2));
         assert_eq!(
-            (lost.since(&second), lost.on_met(&second)),
+            (lost.since(&second), lost.on_met(second, UnixMillis(3))),
             (Some(UnixMillis(2)), Some(UnixMillis(2)))
         );
-        assert_eq!((lost.since(&second), lost.on_met(&second)), (None, None));
+        assert_eq!((lost.since(&second), lost.on_met(second, UnixMillis(4))), (None, None));
         (3..).take(MAX_LOST).for_each(|at| lost.on_gone(PeerId::random(), UnixMillis(at)));
         assert_eq!((lost.since(&first), lost.since.len()), (None, MAX_LOST));
+    }
+
+    #[test]
+    fn a_peer_that_connects_once_more_may_be_a_new_process_unless_it_is_at_once() {
+        let (mut lost, peer) = (Lost::default(), PeerId::random());
+        let begin = UnixMillis(1_000_000);
+        let [at_once, later] = [SIMULTANEOUS, SIMULTANEOUS * 2].map(|after| begin.plus(after));
+        assert_eq!(lost.on_met(peer, begin), None);
+        assert_eq!(lost.on_met(peer, at_once), None);
+        assert_eq!(lost.on_met(peer, later), None, "soon after the one before");
+        let anew = later.plus(SIMULTANEOUS * 2);
+        assert_eq!(lost.on_met(peer, anew), Some(anew));
+        lost.on_gone(peer, anew);
+        assert_eq!((lost.on_met(peer, anew), lost.made.len()), (Some(anew), 1));
     }
 }
