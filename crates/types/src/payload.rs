@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 pub struct Payload(pub Bytes);
 
 #[derive(Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "neither a string nor {\"base64\": \"…\"}")]
 enum Json {
     Text(String),
     Binary { base64: String },
@@ -87,5 +87,11 @@ mod tests {
             assert_eq!(serde_json::to_string(&payload).unwrap(), json);
             assert_eq!(serde_json::from_str::<Payload>(json).unwrap(), payload);
         }
+    }
+
+    #[test]
+    fn what_is_no_payload_is_told_in_terms_of_json() {
+        let error = serde_json::from_str::<Payload>(r#"{"text":"hello"}"#).unwrap_err();
+        assert!(error.to_string().starts_with("neither a string nor {\"base64\""), "{error}");
     }
 }
