@@ -24,5 +24,5 @@ pub use netns::{Host, Lan, Plan};
 pub use node::{CommandError, Home, Node, build_daemon, peerage, without_daemon};
 pub use process::Process;
 pub use table::{Obstacle, Outcome, Row, Table};
-pub use toolchain::require_all;
+pub use toolchain::{require_all, set_up};
 pub use transport::Transport;

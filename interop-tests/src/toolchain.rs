@@ -45,15 +45,20 @@ pub(crate) fn missing(kind: Kind) -> Result<Option<&'static str>> {
         Kind::Py => &PY,
         Kind::Go => &GO,
     };
-    match once.get_or_init(|| set_up(kind).map_err(|e| format!("{e:#}"))) {
+    match once.get_or_init(|| set_up(kind.as_str()).map_err(|e| format!("{e:#}"))) {
         Ok(missing) => Ok(missing.as_deref()),
         Err(fault) => bail!("{fault}"),
     }
 }
 
-fn set_up(kind: Kind) -> Result<Option<String>> {
+/// Runs `setup` for a toolchain or a server that it names, as often as it is called. `Some` says
+/// what is missing.
+///
+/// # Errors
+/// `setup` does not start, or fails otherwise; with what it said.
+pub fn set_up(what: &str) -> Result<Option<String>> {
     let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/setup"))
-        .arg(kind.as_str())
+        .arg(what)
         .stdin(Stdio::null())
         .output()
         .context("interop-tests/setup does not start")?;
@@ -63,6 +68,6 @@ fn set_up(kind: Kind) -> Result<Option<String>> {
         Some(code) if ABSENT.contains(&code) => {
             Ok(Some(said.lines().last().unwrap_or_default().to_owned()))
         }
-        _ => bail!("setup {} ended with {}: {said}", kind.as_str(), output.status),
+        _ => bail!("setup {what} ended with {}: {said}", output.status),
     }
 }

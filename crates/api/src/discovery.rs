@@ -190,9 +190,6 @@ pub enum DiscoveryError {
     /// Too many lookups at once.
     #[error("too many lookups at once; ask again shortly")]
     Busy,
-    /// The lookup did not end in time.
-    #[error("the lookup did not end in time")]
-    TimedOut,
     /// The node could not be asked.
     #[error(transparent)]
     #[serde(untagged)]
@@ -203,13 +200,9 @@ impl Failure for DiscoveryError {
     fn is_retryable(&self) -> bool {
         match self {
             Self::Link(link) => link.is_retryable(),
-            Self::NoNetwork | Self::NotFound { .. } | Self::Busy | Self::TimedOut => true,
+            Self::NoNetwork | Self::NotFound { .. } | Self::Busy => true,
             Self::Off | Self::NotAnnounced { .. } | Self::TooManyNamespaces { .. } => false,
         }
-    }
-
-    fn is_timeout(&self) -> bool {
-        matches!(self, Self::TimedOut)
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use peerage_interop_tests::{Node, Transport, peerage, require_all};
+use peerage_interop_tests::{Node, Transport, peerage, require_all, set_up};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
     net::TcpStream,
@@ -144,7 +144,7 @@ async fn a_test_that_does_not_come_about_times_out() -> Result<()> {
 /// One test of the harness, whose result must be what its scripts read.
 async fn meet(dialer: Who, listener: Who, dialect: Dialect, layers: Layers) -> Result<()> {
     let js = [dialer, listener].contains(&Who::Js);
-    if js && !require_all(missing("js")?.as_deref())? {
+    if js && !require_all(set_up("js")?.as_deref())? {
         return Ok(());
     }
     let Some(redis) = Redis::start().await? else { return Ok(()) };
@@ -257,7 +257,7 @@ struct Redis {
 impl Redis {
     /// `None` means that there is no Redis here and the test is to be skipped.
     async fn start() -> Result<Option<Self>> {
-        if !require_all(missing("redis")?.as_deref())? {
+        if !require_all(set_up("redis")?.as_deref())? {
             return Ok(None);
         }
         for _ in 0..ATTEMPTS {
@@ -294,17 +294,5 @@ impl Redis {
         stream.read_exact(&mut answer).await?;
         ensure!(answer == *b"+OK\r\n", "Redis answers {answer:?}");
         Ok(())
-    }
-}
-
-/// Runs `setup`; `Some` says what is missing.
-fn missing(what: &str) -> Result<Option<String>> {
-    let mut setup = std::process::Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/setup"));
-    let output = setup.arg(what).stdin(Stdio::null()).output().context("interop-tests/setup")?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    match output.status.code() {
-        Some(0) => Ok(None),
-        Some(20..=23) => Ok(Some(said.lines().last().unwrap_or_default().to_owned())),
-        _ => bail!("setup {what} ended with {}: {said}", output.status),
     }
 }

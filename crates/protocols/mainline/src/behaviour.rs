@@ -47,17 +47,6 @@ pub struct Behaviour {
     waker: Option<Waker>,
 }
 
-/// How the bridge fares.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
-    /// The DHT.
-    pub health: Health,
-    /// What is announced, and whether it is looked up as well.
-    pub held: Vec<(Rendezvous, bool)>,
-    /// Addresses and peers that failed within the hour.
-    pub failures: usize,
-}
-
 impl Behaviour {
     /// A bridge for the node whose key is `keypair`. Starts the DHT and, with `marks`, remembers its
     /// nodes from one start to the next.
@@ -151,13 +140,6 @@ impl Behaviour {
         self.bridge.health()
     }
 
-    /// How it fares.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        let held = self.bridge.held().map(|(held, looks)| (held.clone(), looks)).collect();
-        Status { health: self.bridge.health(), held, failures: self.bridge.failures() }
-    }
-
     /// Ends the DHT and saves its nodes; resolves when that is done, within seconds. Dropping the
     /// behaviour ends it as well, without waiting.
     pub fn stop(&mut self) -> impl Future<Output = ()> + Send + 'static {
@@ -224,7 +206,7 @@ impl Behaviour {
 
 impl fmt::Debug for Behaviour {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Behaviour").field("status", &self.status()).finish_non_exhaustive()
+        f.debug_struct("Behaviour").field("health", &self.health()).finish_non_exhaustive()
     }
 }
 

@@ -256,17 +256,8 @@ impl Bridge {
         Ok(id)
     }
 
-    /// What is held, in no order: the rendezvous and whether it is looked up.
-    pub(crate) fn held(&self) -> impl Iterator<Item = (&Rendezvous, bool)> {
-        self.held.values().map(|held| (&held.rendezvous, held.rhythm.looks()))
-    }
-
     pub(crate) fn health(&self) -> Health {
         self.health
-    }
-
-    pub(crate) fn failures(&self) -> usize {
-        self.guards.remembered()
     }
 
     pub(crate) fn is_lonely(&self) -> bool {

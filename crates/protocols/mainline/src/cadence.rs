@@ -133,12 +133,6 @@ impl Rhythm {
         first.map_or(latest, |at| at.min(latest))
     }
 
-    /// Whether lookups go on by themselves.
-    #[must_use]
-    pub fn looks(&self) -> bool {
-        self.looks
-    }
-
     /// Lookups go on by themselves from now on.
     pub fn look(&mut self, now: Instant) {
         if !self.looks {

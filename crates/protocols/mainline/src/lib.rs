@@ -36,7 +36,6 @@ pub mod tally;
 
 pub use behaviour::{
     Behaviour, Event, FindId, How, MAX_FINDS, MAX_RENDEZVOUS, MAX_RESOLVES, Refused, ResolveId,
-    Status,
 };
 pub use client::Health;
 pub use config::{Config, DEFAULT_BOOTSTRAP, MAX_BOOTSTRAP};

@@ -177,7 +177,7 @@ fn a_stranger_at_an_address_is_closed_and_a_member_is_found() {
     }
     assert_eq!(found, [(member, How::Announced)]);
     assert_eq!(closed, [stranger]);
-    assert_eq!(game.bridge.failures(), 1);
+    assert_eq!(game.bridge.guards.remembered(), 1);
 }
 
 #[test]
