@@ -63,6 +63,17 @@ pub struct StoreStats {
     pub queued_bytes: usize,
 }
 
+/// What the file is made of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Usage {
+    /// Bytes of keys and values.
+    pub row_bytes: u64,
+    /// Bytes of pages that hold something, or held something that a reader may still see; the rest of the
+    /// file is free.
+    pub allocated_bytes: u64,
+}
+
 impl Store {
     /// An empty store in memory, for tests: everything behaves as with a file but nothing lasts.
     ///
@@ -163,6 +174,22 @@ impl Store {
         let mut stopped = self.0.stopped.clone();
         let outcome = stopped.wait_for(Option::is_some).await;
         outcome.ok().and_then(|outcome| outcome.clone()).unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// What the file is made of. Reads all of it, and holds up writes meanwhile: for measurements.
+    ///
+    /// # Errors
+    /// What the disk said.
+    ///
+    /// # Cancel safety
+    /// Yes.
+    pub async fn usage(&self) -> Result<Usage, StoreError> {
+        let usage = self.write(0, |txn| {
+            let stats = txn.stats()?;
+            let allocated_bytes = stats.allocated_pages() * stats.page_size() as u64;
+            Ok(Usage { row_bytes: stats.stored_bytes(), allocated_bytes })
+        });
+        usage.await
     }
 
     /// What was done and what waits, for metrics. Never blocks on the disk.

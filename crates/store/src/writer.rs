@@ -28,6 +28,10 @@ pub(crate) struct Counters {
     pub(crate) bytes: AtomicU64,
 }
 
+/// After a commit of this much, the pages that it has replaced are given back at once: 256 KiB, some 700 small
+/// entries, which replace up to 12 MiB of pages. What it costs is one more commit that is nearly empty.
+const LARGE_COMMIT: usize = 256 << 10;
+
 /// How the thread ended; `None` while it runs.
 pub(crate) type Stopped = Option<Result<(), StoreError>>;
 
@@ -68,8 +72,14 @@ impl Writer {
         if batch.iter().all(|entry| entry.is_flush) {
             return self.settle(batch, Ok(()));
         }
+        let bytes: usize = batch.iter().map(|entry| entry.bytes).sum();
         match self.commit(&mut batch) {
-            Ok(()) => self.settle(batch, Ok(())),
+            Ok(()) => {
+                self.settle(batch, Ok(()));
+                if bytes >= LARGE_COMMIT {
+                    self.give_back();
+                }
+            }
             Err(Fault::Storage(error)) => {
                 self.disk.note(&error);
                 // Before anybody is answered, so that who then reads finds the file open.
@@ -122,6 +132,16 @@ impl Writer {
             // An operation swallowed the error that did it; redb rolled everything back.
             Err(error) if poisoned => Err(Fault::Operation(error)),
             Err(error) => Err(Fault::Storage(error)),
+        }
+    }
+
+    /// Has the pages that the last commit has replaced reused by the next one. It would give them back itself,
+    /// but only once it has taken as many others: the file would grow to what is in use and twice what
+    /// a commit replaces, which for large ones is all of it.
+    fn give_back(&self) {
+        if let Err(Fault::Storage(error) | Fault::Operation(error)) = self.commit(&mut []) {
+            self.disk.note(&error);
+            self.disk.recover();
         }
     }
 

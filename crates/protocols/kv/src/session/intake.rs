@@ -17,7 +17,7 @@ use super::{
     ledger::Ledger,
 };
 use crate::{
-    Cursor, Incoming, KeyHash, ReceiveError, Received, Replica, bounds::MAX_DRIFT, key_hash,
+    Cursor, Incoming, KeyHash, ReceiveError, Received, Replica, View, bounds::MAX_DRIFT, key_hash,
 };
 
 /// What goes through the queue, in the order in which it came.
@@ -57,6 +57,9 @@ pub(super) struct Intake {
     told: Option<u64>,
     /// The feed is stored through here.
     stored: Option<u64>,
+    /// What was told of, until the first batch: a snapshot keeps every page from reuse that is replaced after
+    /// it, which for as long as a first synchronisation takes would be several times what it brings.
+    pub(super) view: Option<View>,
 }
 
 impl Intake {
@@ -77,6 +80,7 @@ impl Intake {
             batch_bytes: 0,
             told: None,
             stored: None,
+            view: None,
         }
     }
 
@@ -194,6 +198,7 @@ impl Intake {
     ) -> BoxFuture<'static, Result<(Received, Option<u64>), ReceiveError>> {
         let entries = std::mem::take(&mut self.batch);
         self.batch_bytes = 0;
+        self.view = None;
         // What was told before the first large value that is missing, and is in this batch.
         let through = self.told.filter(|_| self.large.is_empty() && self.asked.is_empty());
         let cursor = self.stored.map(|seq| Cursor { epoch: self.epoch, seq });
