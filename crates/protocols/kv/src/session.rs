@@ -174,7 +174,7 @@ pub(crate) async fn initiate<S: AsyncRead + AsyncWrite + Unpin>(
     initiate_within(Bounds::default(), stream, peer, space, replica, now).await
 }
 
-async fn initiate_within<S: AsyncRead + AsyncWrite + Unpin>(
+pub(crate) async fn initiate_within<S: AsyncRead + AsyncWrite + Unpin>(
     bounds: Bounds,
     stream: S,
     peer: PeerId,
@@ -228,7 +228,7 @@ pub(crate) async fn respond<S: AsyncRead + AsyncWrite + Unpin>(
     respond_within(Bounds::default(), stream, peer, replica, now).await
 }
 
-async fn respond_within<S: AsyncRead + AsyncWrite + Unpin>(
+pub(crate) async fn respond_within<S: AsyncRead + AsyncWrite + Unpin>(
     bounds: Bounds,
     stream: S,
     peer: PeerId,

@@ -59,6 +59,14 @@ pub(crate) struct Bounds {
     pub(super) beside: u64,
 }
 
+#[cfg(test)]
+impl Bounds {
+    /// So many entries may come while another session fills the space.
+    pub(crate) fn beside(beside: u64) -> Self {
+        Self { beside, ..Self::default() }
+    }
+}
+
 impl Default for Bounds {
     fn default() -> Self {
         // A turn that began below the bound may still have a chunk, 64 MiB of a value and a bucket.
