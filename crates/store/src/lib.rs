@@ -43,6 +43,7 @@ mod open;
 mod queue;
 mod schema;
 mod seal;
+mod shrink;
 mod simulated;
 mod tables;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
+    time::Instant,
 };
 
 use redb::WriteTransaction;
@@ -15,6 +16,7 @@ use crate::{
     StoreError,
     database::Disk,
     queue::{Entry, Next, Queue},
+    shrink,
 };
 
 /// What the thread has done, for [`StoreStats`](crate::StoreStats).
@@ -62,10 +64,26 @@ impl Writer {
                 Next::Stop => break,
             }
         }
-        let closed = self.disk.close();
+        let closed = self.close();
         self.counters.bytes.store(self.disk.bytes(), Relaxed);
         let outcome = self.untold.take().map_or(closed, Err);
         self.stopped.send_replace(Some(outcome));
+    }
+
+    /// Closes the file, and makes it smaller if that is worth it and all is well.
+    fn close(&self) -> Result<(), StoreError> {
+        let until = Instant::now() + shrink::MAX_TIME;
+        let is_well = self.untold.is_none() && !self.counters.failing.load(Relaxed);
+        let is_due = is_well && contain(|| shrink::is_due(&self.disk, until)).unwrap_or(false);
+        self.disk.close()?;
+        if let Some(path) = self.disk.sound_path().filter(|_| is_due) {
+            match contain(|| shrink::rewrite(path, until)) {
+                Ok(true) => tracing::info!(bytes = self.disk.bytes(), "the store was made smaller"),
+                Ok(false) => tracing::debug!("making the store smaller took too long"),
+                Err(error) => tracing::warn!(%error, "the store was not made smaller"),
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn on_batch(&mut self, mut batch: Vec<Entry>) {

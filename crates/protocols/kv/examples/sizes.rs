@@ -4,6 +4,7 @@
 use std::{
     error::Error,
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use ed25519_dalek::SigningKey;
@@ -118,8 +119,16 @@ async fn show(what: &str, node: Node, count: usize) -> Outcome {
         store.stats().commits,
     );
     drop(replica);
+    let begun = Instant::now();
     store.close().await?;
+    let took = begun.elapsed();
     let closed = std::fs::metadata(path.join("peerage.redb"))?.len();
-    println!("{:<24} file {:>5} B an entry", "  closed", each(closed));
+    let usage = Store::open(&path)?.store.usage().await?;
+    println!(
+        "{:<24} file {:>5} B an entry; pages in use {:>5}; took {took:.1?}",
+        "  closed",
+        each(closed),
+        each(usage.allocated_bytes),
+    );
     Ok(())
 }
