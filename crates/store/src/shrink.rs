@@ -13,8 +13,8 @@ use std::{
 };
 
 use redb::{
-    Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
-    WriteTransaction, backends::FileBackend,
+    Database, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable,
+    ReadableTableMetadata, WriteTransaction, backends::FileBackend,
 };
 
 use crate::{
@@ -139,9 +139,16 @@ fn size(key: &[u8], value: &[u8]) -> u64 {
 
 /// Rewrites the file of a closed database, unless it takes too long or gains too little. Tells whether it did.
 pub(crate) fn rewrite(path: &Path, until: Instant) -> Result<bool, StoreError> {
-    let is_copied = copy_all(path, until);
+    // Open until the other file has taken its name, so that nobody writes to it meanwhile.
+    let source = builder().open_read_only(path)?;
+    let is_copied = copy_all(&source, path, until).and_then(|is_worth| {
+        if is_worth {
+            finish(path)?;
+        }
+        Ok(is_worth)
+    });
+    drop(source);
     if let Ok(true) = is_copied {
-        finish(path)?;
         return Ok(true);
     }
     remove_unfinished(path)?;
@@ -155,8 +162,8 @@ pub(crate) fn rewrite(path: &Path, until: Instant) -> Result<bool, StoreError> {
     is_copied
 }
 
-fn copy_all(path: &Path, until: Instant) -> Result<bool, StoreError> {
-    let source = builder().open_read_only(path)?;
+/// Whether the copy is complete and much smaller.
+fn copy_all(source: &ReadOnlyDatabase, path: &Path, until: Instant) -> Result<bool, StoreError> {
     let from = source.begin_read()?;
     if from.list_tables()?.count() != tables::ALL.len() {
         return Err(StoreError::defect("the file has tables that are not known"));

@@ -57,24 +57,25 @@ enum Fault {
 impl Writer {
     /// Works until the queue is closed and empty, then closes the file.
     pub(crate) fn run(mut self) {
-        loop {
+        let at_leisure = loop {
             match self.queue.next() {
                 Next::Batch(batch) => self.on_batch(batch),
                 Next::Recover { generation } => self.disk.recover_if(generation),
-                Next::Stop => break,
+                Next::Stop { at_leisure } => break at_leisure,
             }
-        }
-        let closed = self.close();
+        };
+        let closed = self.close(at_leisure);
         self.counters.bytes.store(self.disk.bytes(), Relaxed);
         let outcome = self.untold.take().map_or(closed, Err);
         self.stopped.send_replace(Some(outcome));
     }
 
-    /// Closes the file, and makes it smaller if that is worth it and all is well.
-    fn close(&self) -> Result<(), StoreError> {
+    /// Closes the file, and makes it smaller if there is time, that is worth it and all is well.
+    fn close(&self, at_leisure: bool) -> Result<(), StoreError> {
         let until = Instant::now() + shrink::MAX_TIME;
         let is_well = self.untold.is_none() && !self.counters.failing.load(Relaxed);
-        let is_due = is_well && contain(|| shrink::is_due(&self.disk, until)).unwrap_or(false);
+        let is_due =
+            at_leisure && is_well && contain(|| shrink::is_due(&self.disk, until)).unwrap_or(false);
         self.disk.close()?;
         if let Some(path) = self.disk.sound_path().filter(|_| is_due) {
             match contain(|| shrink::rewrite(path, until)) {
