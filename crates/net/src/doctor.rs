@@ -183,7 +183,10 @@ fn storage(none: bool, store: &StoreStats, kept_aside: Option<&Path>) -> Check {
             check("store", Verdict::Warn, detail, disk)
         }
         (false, _) => match kept_aside {
-            None => check("store", Verdict::Ok, "open", ""),
+            None => {
+                let size = store.file_bytes as f64 / 1e6;
+                check("store", Verdict::Ok, format!("open, a file of {size:.1} MB"), "")
+            }
             Some(kept) => {
                 let detail = format!(
                     "began empty: a damaged one, with users and all else, is kept as {}",
@@ -217,7 +220,9 @@ mod tests {
     #[test]
     fn a_store_that_takes_no_writes_fails_the_check_until_it_takes_them_again() {
         let mut stats = StoreStats::default();
-        assert_eq!(storage(false, &stats, None).verdict, Verdict::Ok);
+        stats.file_bytes = 134_700_000;
+        let well = storage(false, &stats, None);
+        assert_eq!((well.verdict, well.detail), (Verdict::Ok, "open, a file of 134.7 MB".into()));
         (stats.failing, stats.failures, stats.queued) = (true, 3, 500);
         let failing = storage(false, &stats, None);
         assert_eq!(failing.verdict, Verdict::Fail);

@@ -2,6 +2,7 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
     sync::{PoisonError, RwLock, RwLockReadGuard},
 };
 
@@ -136,6 +137,11 @@ impl Disk {
             tracing::error!(%reason, "the store may be damaged; it is verified at the next start");
             self.medium.suspect_damage();
         }
+    }
+
+    /// Where the file is, if it is one in which no damage was seen.
+    pub(crate) fn sound_path(&self) -> Option<&Path> {
+        self.medium.sound_path()
     }
 
     /// Bytes of the file.

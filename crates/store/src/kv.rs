@@ -324,6 +324,12 @@ impl Kv {
         self.store.flush().await
     }
 
+    /// Bytes of the file after the last commit, with all else that is in it.
+    #[must_use]
+    pub fn file_bytes(&self) -> u64 {
+        self.store.stats().file_bytes
+    }
+
     /// Whether writes and reads are done at once on the calling thread: then other work of this
     /// node should be, too.
     #[must_use]

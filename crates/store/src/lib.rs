@@ -43,6 +43,7 @@ mod open;
 mod queue;
 mod schema;
 mod seal;
+mod shrink;
 mod simulated;
 mod tables;
 #[cfg(test)]
@@ -53,7 +54,7 @@ mod writer;
 pub use accounts::{AccountChange, AccountId, Accounts, AccountsSnapshot, SealedKey, SealedKind};
 pub use book::{Book, BookSnapshot, List};
 pub use error::StoreError;
-pub use handle::{Store, StoreStats};
+pub use handle::{Store, StoreStats, Usage};
 pub use job::Pending;
 pub use known::Known;
 pub use kv::{KeyRange, Kv, KvRead, KvSnapshot, KvTable, KvTxn, Visit};

@@ -51,6 +51,14 @@ impl Medium {
         }
     }
 
+    /// Where the file is, if it is one in which no damage was seen.
+    pub(crate) fn sound_path(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path.as_path()).filter(|path| !suspect(path).exists()),
+            Self::Memory(_) => None,
+        }
+    }
+
     /// Bytes in use; 0 when they cannot be counted just now.
     pub(crate) fn bytes(&self) -> u64 {
         match self {

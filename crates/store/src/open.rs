@@ -7,13 +7,13 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use redb::{Database, DatabaseError, ReadableDatabase, backends::FileBackend};
+use redb::{Database, DatabaseError, ReadableDatabase};
 
 use crate::{
     Store, StoreError,
     lock::{holder, process},
-    medium::{Medium, builder, clear_suspicion, create_private_dir, private, sync_dir},
-    schema,
+    medium::{Medium, builder, clear_suspicion, create_private_dir},
+    schema, shrink,
 };
 
 /// Name of the file inside the data directory.
@@ -105,9 +105,8 @@ impl Store {
     /// whole file. A damaged file is renamed, never deleted, and the store starts empty:
     /// see [`Opened::kept_aside`]. Take the [`DirLock`](crate::DirLock) of `dir` first.
     ///
-    /// The file is not compacted here: redb reuses freed pages and gives back those at the end of
-    /// the file on every clean stop, so that it stays within its high-water mark, whereas
-    /// compacting rewrites the file in several commits and would take the start past 150 ms.
+    /// The file is not made smaller here, which would take the start past 150 ms, but at a clean stop:
+    /// free pages at its end are given back, and if it is large and most of it is free, it is rewritten.
     ///
     /// # Errors
     /// [`OpenError::Locked`] another process uses it; [`OpenError::TooNew`] run the newer program;
@@ -115,6 +114,7 @@ impl Store {
     pub fn open(dir: &Path) -> Result<Opened, OpenError> {
         create_private_dir(dir).map_err(io_at(dir))?;
         let path = dir.join(FILE_NAME);
+        shrink::remove_unfinished(&path).map_err(io_at(&path))?;
         let (database, kept_aside) = match exists(&path)?.then(|| open_existing(&path)) {
             None => (create(&path)?, None),
             Some(Ok(database)) => (database, None),
@@ -140,23 +140,10 @@ fn exists(path: &Path) -> Result<bool, OpenError> {
 /// A file gets its name once it is complete, so that a crash meanwhile leaves none rather than one
 /// that looks damaged.
 fn create(path: &Path) -> Result<Database, OpenError> {
-    let unfinished = path.with_extension("redb.new");
-    match fs::remove_file(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(io_at(&unfinished)(error));
-        }
-        Ok(()) | Err(_) => {}
-    }
-    let mut options = fs::OpenOptions::new();
-    let file = private(options.read(true).write(true).create_new(true)).open(&unfinished);
-    let backend = FileBackend::new(file.map_err(io_at(path))?);
-    let database = backend
-        .and_then(|backend| builder().create_with_backend(backend))
-        .map_err(StoreError::from)
+    let database = shrink::create_unfinished(path)
         .and_then(|database| schema::initialise(&database).map(|()| database))
         .map_err(|error| io_at(path)(into_io(error)))?;
-    fs::rename(&unfinished, path).map_err(io_at(path))?;
-    sync_dir(path.parent().unwrap_or(path)).map_err(io_at(path))?;
+    shrink::finish(path).map_err(io_at(path))?;
     Ok(database)
 }
 

@@ -41,7 +41,10 @@ pub(crate) enum Next {
     Recover {
         generation: u64,
     },
-    Stop,
+    Stop {
+        /// Somebody waits for it, and there is time.
+        at_leisure: bool,
+    },
 }
 
 #[derive(Default)]
@@ -54,6 +57,7 @@ struct State {
     hurry: bool,
     recover: Option<u64>,
     closed: bool,
+    at_leisure: bool,
 }
 
 /// Many callers, none of whom ever blocks; one thread that waits.
@@ -113,9 +117,12 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// Takes nothing more; the thread finishes what waits and stops.
-    pub(crate) fn close(&self) {
-        self.state().closed = true;
+    /// Takes nothing more; the thread finishes what waits and stops. `at_leisure`: it may make the file smaller.
+    pub(crate) fn close(&self, at_leisure: bool) {
+        let mut state = self.state();
+        state.at_leisure |= !state.closed && at_leisure;
+        state.closed = true;
+        drop(state);
         self.changed.notify_one();
     }
 
@@ -134,7 +141,7 @@ impl Queue {
             }
             if state.entries.is_empty() {
                 if state.closed {
-                    return Next::Stop;
+                    return Next::Stop { at_leisure: state.at_leisure };
                 }
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
@@ -199,7 +206,7 @@ mod tests {
     fn batch(queue: &Queue) -> usize {
         match queue.next() {
             Next::Batch(batch) => batch.len(),
-            Next::Recover { .. } | Next::Stop => panic!("no batch was due"),
+            Next::Recover { .. } | Next::Stop { .. } => panic!("no batch was due"),
         }
     }
 
@@ -252,9 +259,10 @@ mod tests {
     fn a_closed_queue_takes_nothing_and_gives_what_it_has() {
         let queue = Queue::default();
         push(&queue, 0).unwrap();
-        queue.close();
+        queue.close(true);
+        queue.close(false);
         assert!(matches!(push(&queue, 0), Err(StoreError::Closed)));
         assert_eq!(batch(&queue), 1);
-        assert!(matches!(queue.next(), Next::Stop));
+        assert!(matches!(queue.next(), Next::Stop { at_leisure: true }));
     }
 }

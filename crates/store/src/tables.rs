@@ -143,7 +143,7 @@ pub(crate) const KV_TOMBSTONES: Table = TableDefinition::new("kv_tombstones");
 pub(crate) const KV_VALUES: Table = TableDefinition::new("kv_values");
 
 /// All of them: a snapshot may then rely on every table being there.
-const ALL: [Table; 17] = [
+pub(crate) const ALL: [Table; 17] = [
     META,
     PEERS,
     LISTED,

@@ -55,6 +55,22 @@ fn a_thousand_writes_become_one_commit() {
 }
 
 #[test]
+fn a_large_commit_gives_back_the_pages_that_it_has_replaced() {
+    let store = Store::in_memory();
+    let rows = || (0..4_000_u32).map(|n| n.wrapping_mul(0x9e37_79b1).to_be_bytes());
+    for round in 0..4_u8 {
+        let write = move |txn: &mut crate::KvTxn<'_>| {
+            rows().try_for_each(|key| txn.put(crate::KvTable::Leaves, &key, &[round; 200]))
+        };
+        wait(store.kv().write(4_000 * 204, write)).unwrap();
+    }
+    let usage = wait(store.usage()).unwrap();
+    // Two thirds of a page are used, and with what the last commit has replaced it would be over three times
+    // as much.
+    assert!(usage.allocated_bytes < usage.row_bytes * 2, "{usage:?}");
+}
+
+#[test]
 fn a_full_queue_refuses_at_once_and_takes_more_later() {
     let store = Store::in_memory();
     let (release, held) = hold(&store);

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
+    time::Instant,
 };
 
 use redb::WriteTransaction;
@@ -15,6 +16,7 @@ use crate::{
     StoreError,
     database::Disk,
     queue::{Entry, Next, Queue},
+    shrink,
 };
 
 /// What the thread has done, for [`StoreStats`](crate::StoreStats).
@@ -27,6 +29,10 @@ pub(crate) struct Counters {
     pub(crate) failing: AtomicBool,
     pub(crate) bytes: AtomicU64,
 }
+
+/// After a commit of this much, the pages that it has replaced are given back at once: 256 KiB, some 700 small
+/// entries, which replace up to 12 MiB of pages. What it costs is one more commit that is nearly empty.
+const LARGE_COMMIT: usize = 256 << 10;
 
 /// How the thread ended; `None` while it runs.
 pub(crate) type Stopped = Option<Result<(), StoreError>>;
@@ -51,25 +57,48 @@ enum Fault {
 impl Writer {
     /// Works until the queue is closed and empty, then closes the file.
     pub(crate) fn run(mut self) {
-        loop {
+        let at_leisure = loop {
             match self.queue.next() {
                 Next::Batch(batch) => self.on_batch(batch),
                 Next::Recover { generation } => self.disk.recover_if(generation),
-                Next::Stop => break,
+                Next::Stop { at_leisure } => break at_leisure,
             }
-        }
-        let closed = self.disk.close();
+        };
+        let closed = self.close(at_leisure);
         self.counters.bytes.store(self.disk.bytes(), Relaxed);
         let outcome = self.untold.take().map_or(closed, Err);
         self.stopped.send_replace(Some(outcome));
+    }
+
+    /// Closes the file, and makes it smaller if there is time, that is worth it and all is well.
+    fn close(&self, at_leisure: bool) -> Result<(), StoreError> {
+        let until = Instant::now() + shrink::MAX_TIME;
+        let is_well = self.untold.is_none() && !self.counters.failing.load(Relaxed);
+        let is_due =
+            at_leisure && is_well && contain(|| shrink::is_due(&self.disk, until)).unwrap_or(false);
+        self.disk.close()?;
+        if let Some(path) = self.disk.sound_path().filter(|_| is_due) {
+            match contain(|| shrink::rewrite(path, until)) {
+                Ok(true) => tracing::info!(bytes = self.disk.bytes(), "the store was made smaller"),
+                Ok(false) => tracing::debug!("making the store smaller took too long"),
+                Err(error) => tracing::warn!(%error, "the store was not made smaller"),
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn on_batch(&mut self, mut batch: Vec<Entry>) {
         if batch.iter().all(|entry| entry.is_flush) {
             return self.settle(batch, Ok(()));
         }
+        let bytes: usize = batch.iter().map(|entry| entry.bytes).sum();
         match self.commit(&mut batch) {
-            Ok(()) => self.settle(batch, Ok(())),
+            Ok(()) => {
+                self.settle(batch, Ok(()));
+                if bytes >= LARGE_COMMIT {
+                    self.give_back();
+                }
+            }
             Err(Fault::Storage(error)) => {
                 self.disk.note(&error);
                 // Before anybody is answered, so that who then reads finds the file open.
@@ -122,6 +151,16 @@ impl Writer {
             // An operation swallowed the error that did it; redb rolled everything back.
             Err(error) if poisoned => Err(Fault::Operation(error)),
             Err(error) => Err(Fault::Storage(error)),
+        }
+    }
+
+    /// Has the pages that the last commit has replaced reused by the next one. It would give them back itself,
+    /// but only once it has taken as many others: the file would grow to what is in use and twice what
+    /// a commit replaces, which for large ones is all of it.
+    fn give_back(&self) {
+        if let Err(Fault::Storage(error) | Fault::Operation(error)) = self.commit(&mut []) {
+            self.disk.note(&error);
+            self.disk.recover();
         }
     }
 

@@ -169,6 +169,10 @@ pub struct Stats {
     pub tombstones: u64,
     /// Bytes of keys and values.
     pub bytes: u64,
+    /// Bytes of the file in which the node keeps all of its spaces and everything else; 0: the node does not tell.
+    /// What of it was never written takes no room on most disks.
+    #[serde(default)]
+    pub file_bytes: u64,
     /// Spaces of this node.
     pub spaces: u64,
     /// The number of the last change.

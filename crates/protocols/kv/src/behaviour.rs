@@ -271,7 +271,8 @@ impl Behaviour {
     }
 
     fn open_sessions(&mut self, now: Instant) {
-        while let Some(pair) = self.sessions.next(now) {
+        let fills = self.kv.0.replica.fills().clone();
+        while let Some(pair) = self.sessions.next(now, |space| fills.until(space, now)) {
             let (peer, space) = pair;
             let replica = self.kv.0.replica.clone();
             let open = Open::new(peer, self.protocol.clone());
@@ -292,6 +293,13 @@ impl Behaviour {
         let Some(Running { ours, since }) = self.running.remove(&id) else { return };
         let outcome = match outcome {
             Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Err(error)) if error.is_put_off() => {
+                tracing::debug!(%peer, %error, "session about entries put off");
+                if let (SessionError::PutOff { space }, None) = (&error, ours) {
+                    self.sessions.on_put_off(&(peer, *space));
+                }
+                Err(KvError::Busy)
+            }
             Ok(Err(error)) => Err(self.on_broken(peer, &error)),
             Err(error) => Err(KvError::Failed { peer, reason: error.to_string() }),
         };
@@ -304,12 +312,18 @@ impl Behaviour {
                 Ok(outcome) if outcome.has_more => Ended::Unfinished,
                 Ok(_) => Ended::Fruitless,
                 Err(KvError::Refused { .. }) => Ended::Refused,
+                Err(KvError::Busy) => Ended::PutOff,
                 Err(_) => Ended::Failed,
             };
             self.sessions.on_ended(&pair, ended, rand::random(), now);
-            if ended != Ended::Unfinished {
-                self.syncs.on_ended(&pair, since, &outcome.map(|outcome| outcome.report));
+            if !matches!(ended, Ended::Unfinished | Ended::PutOff) {
+                let outcome = outcome.clone().map(|outcome| outcome.report);
+                self.syncs.on_ended(&pair, since, &outcome);
             }
+        }
+        // One that this node has put off leaves no more room than there was.
+        if ours.is_some() || !matches!(outcome, Err(KvError::Busy)) {
+            self.sessions.resume(now);
         }
     }
 
@@ -330,6 +344,9 @@ impl Behaviour {
         self.stats.entries_out += report.entries_out;
         self.stats.sent_bytes += report.sent_bytes;
         self.stats.received_bytes += report.received_bytes;
+        if *equal {
+            self.sessions.on_equal(&(peer, *space));
+        }
         self.sessions.on_served(&(peer, *space), now);
         if report.entries_in > 0 {
             self.sessions.on_learned(&peer, *space, now);

@@ -23,6 +23,7 @@ mod behaviour;
 pub mod bounds;
 mod clock;
 mod config;
+mod fills;
 mod gossip;
 pub mod grants;
 mod handle;

@@ -13,7 +13,7 @@ use peerage_store::{Kv, KvTxn, Pending, StoreError};
 use peerage_types::{Space, SpaceId, UnixMillis};
 use peerage_wire::kv::default_space;
 
-use crate::{bounds::floor, clock::Clock};
+use crate::{bounds::floor, clock::Clock, fills::SharedFills};
 
 mod access;
 mod apply;
@@ -60,6 +60,7 @@ struct Inner {
     pace: reads::Pace,
     /// Up to when deleted entries were forgotten; in ms.
     floor: AtomicU64,
+    fills: SharedFills,
 }
 
 impl Replica {
@@ -93,6 +94,11 @@ impl Replica {
     #[must_use]
     pub fn floor(&self, now: UnixMillis) -> UnixMillis {
         UnixMillis(self.inner.floor.load(Relaxed)).max(floor(now))
+    }
+
+    /// From whom its spaces are being filled.
+    pub(crate) fn fills(&self) -> &SharedFills {
+        &self.inner.fills
     }
 
     fn named(&self, space: Space) -> Result<Arc<SpaceState>, KvError> {

@@ -29,8 +29,10 @@ use peerage_api::kv::{KvError, SyncReport};
 use peerage_types::{Author, PeerId, SpaceId, UnixMillis};
 use peerage_wire::kv::frames::{Facts, Frame, FrameError, Reason};
 
-use crate::{ReceiveError, Refusal, Replica, bounds::MAX_DRIFT, bounds::floor};
-use bounds::Bounds;
+use tokio::time::Instant;
+
+use crate::{ReceiveError, Refusal, Replica, bounds::MAX_DRIFT, bounds::floor, fills::Fill};
+pub(crate) use bounds::Bounds;
 use line::Line;
 use side::Side;
 
@@ -70,6 +72,12 @@ pub(crate) enum SessionError {
     /// This node has refused.
     #[error("refused by this node: {0}")]
     Declined(Reason),
+    /// Much is to come, and another peer sends it already.
+    #[error("another peer is sending this node the same space")]
+    PutOff {
+        /// Which.
+        space: SpaceId,
+    },
     /// The store failed.
     #[error(transparent)]
     Kv(#[from] KvError),
@@ -124,7 +132,17 @@ impl SessionError {
         match self {
             Self::Frame(_) | Self::OutOfTurn | Self::TooMuch(_) => true,
             Self::Lie { .. } | Self::Entry(_) | Self::Grant(_) => true,
-            Self::Io(_) | Self::Refused { .. } | Self::Declined(_) | Self::Kv(_) => false,
+            Self::Io(_) | Self::Refused { .. } | Self::Declined(_) => false,
+            Self::PutOff { .. } | Self::Kv(_) => false,
+        }
+    }
+
+    /// Whether it is to be tried again soon: one of the two is being sent the space by a third.
+    pub(crate) fn is_put_off(&self) -> bool {
+        match self {
+            Self::PutOff { .. } => true,
+            Self::Refused { reason } => *reason == Reason::Busy,
+            _ => false,
         }
     }
 }
@@ -156,7 +174,7 @@ pub(crate) async fn initiate<S: AsyncRead + AsyncWrite + Unpin>(
     initiate_within(Bounds::default(), stream, peer, space, replica, now).await
 }
 
-async fn initiate_within<S: AsyncRead + AsyncWrite + Unpin>(
+pub(crate) async fn initiate_within<S: AsyncRead + AsyncWrite + Unpin>(
     bounds: Bounds,
     stream: S,
     peer: PeerId,
@@ -187,8 +205,10 @@ async fn initiate_within<S: AsyncRead + AsyncWrite + Unpin>(
         Frame::Refused(reason) => Err(SessionError::Refused { reason }),
         Frame::Welcome(theirs) => {
             refuse_if(&mut line, opening.raise(theirs.floor).await).await?;
+            let fill = claim(&replica, space, (&facts, &theirs), bounds);
+            let fill = fill.map_err(|_| SessionError::PutOff { space })?;
             let mut side = Side::new(line, opening, facts, theirs, now, bounds).await?;
-            side.rounds = rounds;
+            (side.rounds, side.intake.fill) = (rounds, fill);
             side.run(true).await
         }
         _ => Err(SessionError::OutOfTurn),
@@ -208,7 +228,7 @@ pub(crate) async fn respond<S: AsyncRead + AsyncWrite + Unpin>(
     respond_within(Bounds::default(), stream, peer, replica, now).await
 }
 
-async fn respond_within<S: AsyncRead + AsyncWrite + Unpin>(
+pub(crate) async fn respond_within<S: AsyncRead + AsyncWrite + Unpin>(
     bounds: Bounds,
     stream: S,
     peer: PeerId,
@@ -236,14 +256,33 @@ async fn respond_within<S: AsyncRead + AsyncWrite + Unpin>(
         refuse_if(&mut line, Err(Declined::No(Reason::NoGrant))).await?;
     }
     let facts = opening.facts().await?;
+    let fill = claim(&replica, space, (&facts, &theirs), bounds);
+    let fill = match refuse_if(&mut line, fill).await {
+        Err(SessionError::Declined(Reason::Busy)) => return Err(SessionError::PutOff { space }),
+        claimed => claimed?,
+    };
     let mut side = Side::new(line, opening, facts, theirs, now, bounds).await?;
-    side.rounds = rounds;
+    (side.rounds, side.intake.fill) = (rounds, fill);
     if side.is_same() {
         side.rounds += 1;
         return side.say_same().await;
     }
     side.welcome().await?;
     side.run(false).await
+}
+
+/// The right to fill the space, if much is to come.
+fn claim(
+    replica: &Replica,
+    space: SpaceId,
+    (ours, theirs): (&Facts, &Facts),
+    bounds: Bounds,
+) -> Result<Option<Fill>, Declined> {
+    if standing::coming(ours, theirs) <= bounds.beside {
+        return Ok(None);
+    }
+    let fill = replica.fills().begin(space, Instant::now().into_std());
+    fill.map(Some).ok_or(Declined::No(Reason::Busy))
 }
 
 /// Why this node does not go on.
@@ -260,12 +299,12 @@ impl From<KvError> for Declined {
 }
 
 /// Tells the other side before giving up.
-async fn refuse_if<S: AsyncRead + AsyncWrite + Unpin>(
+async fn refuse_if<S: AsyncRead + AsyncWrite + Unpin, T>(
     line: &mut Line<S>,
-    result: Result<(), Declined>,
-) -> Result<(), SessionError> {
+    result: Result<T, Declined>,
+) -> Result<T, SessionError> {
     match result {
-        Ok(()) => Ok(()),
+        Ok(value) => Ok(value),
         Err(Declined::Kv(error)) => {
             line.say(&Frame::Refused(Reason::Busy)).await?;
             line.close().await?;

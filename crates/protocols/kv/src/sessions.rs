@@ -16,6 +16,9 @@ pub(crate) const HINT_GAP: Duration = Duration::from_millis(5);
 /// After something was gossiped, this long passes until cursors are brought up to date with it: else
 /// whoever is away next would be sent all of it again.
 pub(crate) const SETTLE_DELAY: Duration = Duration::from_secs(2);
+/// The first session with a peer keeps other first ones about the same space off for this long, unless it is found
+/// that much is to come: then for as long as it comes.
+pub(crate) const OPENING_TIME: Duration = Duration::from_secs(2);
 /// First wait after a session broke; doubled each time.
 pub(crate) const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Longest wait after a session broke.
@@ -40,6 +43,8 @@ pub(crate) enum Ended {
     Fruitless,
     /// The other side has refused.
     Refused,
+    /// One of the two is being sent the space by a third.
+    PutOff,
     /// It broke off.
     Failed,
 }
@@ -47,7 +52,8 @@ pub(crate) enum Ended {
 /// Connected peers that speak the protocol, and the spaces of this node.
 ///
 /// Of each two nodes the one with the smaller id opens the first session. A pair is `Waiting` → due
-/// and there is room → `Running` → `Waiting`, for how long depends on how it [`Ended`].
+/// and there is room → `Running` → `Waiting`, for how long depends on how it [`Ended`]. One that is due while
+/// another peer sends the space, or may be about to, is `Waiting` until that one has ended or stalled.
 #[derive(Debug, Default)]
 pub(crate) struct Sessions {
     /// And whether this node opens the first session.
@@ -56,6 +62,10 @@ pub(crate) struct Sessions {
     pairs: HashMap<Pair, State>,
     due: BTreeSet<(Instant, Pair)>,
     running: usize,
+    /// The last first session of a space, since when it runs.
+    opening: HashMap<SpaceId, (PeerId, Instant)>,
+    /// Those that are due as soon as another one ends.
+    put_off: BTreeSet<Pair>,
 }
 
 #[derive(Debug)]
@@ -69,6 +79,8 @@ struct State {
     /// The peer has not joined the space, or does not let us read it: our news are none of its
     /// business.
     refused: bool,
+    /// They were equal once since it is connected.
+    met: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -120,16 +132,62 @@ impl Sessions {
         self.peers.contains_key(peer)
     }
 
-    /// A pair for which a session is to be opened now.
-    pub(crate) fn next(&mut self, now: Instant) -> Option<Pair> {
-        let (at, pair) = self.due.first().copied().filter(|(at, _)| *at <= now)?;
-        if self.running >= MAX_OPENED {
-            return None;
+    /// A pair for which a session is to be opened now. `filled_until`: when a peer that sends a space will have
+    /// stalled, in the future.
+    pub(crate) fn next(
+        &mut self,
+        now: Instant,
+        filled_until: impl Fn(&SpaceId) -> Option<Instant>,
+    ) -> Option<Pair> {
+        loop {
+            let (at, pair) = self.due.first().copied().filter(|(at, _)| *at <= now)?;
+            if self.running >= MAX_OPENED {
+                return None;
+            }
+            let until = filled_until(&pair.1).or_else(|| self.opening_until(&pair, now));
+            if let Some(until) = until {
+                self.wait(&pair, until);
+                self.put_off.insert(pair);
+                continue;
+            }
+            self.due.remove(&(at, pair));
+            self.put_off.remove(&pair);
+            let state = self.pairs.get_mut(&pair)?;
+            state.phase = Phase::Running;
+            self.running += 1;
+            if !state.met {
+                self.opening.insert(pair.1, (pair.0, now));
+            }
+            return Some(pair);
         }
-        self.due.remove(&(at, pair));
-        self.pairs.get_mut(&pair)?.phase = Phase::Running;
-        self.running += 1;
-        Some(pair)
+    }
+
+    /// How long a first session waits for another one.
+    fn opening_until(&self, pair: &Pair, now: Instant) -> Option<Instant> {
+        let is_first = self.pairs.get(pair).is_some_and(|state| !state.met);
+        let (_, since) = self.opening.get(&pair.1).filter(|_| is_first)?;
+        Some(*since + OPENING_TIME).filter(|until| *until > now)
+    }
+
+    /// A session has ended, whoever had opened it: those that were put off are due, after one that goes on with
+    /// the same peer.
+    pub(crate) fn resume(&mut self, now: Instant) {
+        let put_off = std::mem::take(&mut self.put_off);
+        put_off.iter().for_each(|pair| self.wait(pair, now + HINT_GAP * 2));
+    }
+
+    /// This node has put off a session that the peer had opened, and opens one itself when the time comes.
+    pub(crate) fn on_put_off(&mut self, pair: &Pair) {
+        if self.pairs.get(pair).is_some_and(|state| state.phase != Phase::Running) {
+            self.put_off.insert(*pair);
+        }
+    }
+
+    /// Both have found that they are equal.
+    pub(crate) fn on_equal(&mut self, pair: &Pair) {
+        if let Some(state) = self.pairs.get_mut(pair) {
+            state.met = true;
+        }
     }
 
     /// There is something new at a peer, or for it.
@@ -184,15 +242,18 @@ impl Sessions {
     pub(crate) fn on_ended(&mut self, pair: &Pair, ended: Ended, jitter: f64, now: Instant) {
         let Some(state) = self.pairs.get_mut(pair) else { return };
         let again = std::mem::take(&mut state.again);
-        let asked = std::mem::take(&mut state.asked);
+        let asked = std::mem::take(&mut state.asked) && ended != Ended::PutOff;
         state.refused = ended == Ended::Refused;
-        let is_vain = matches!(ended, Ended::Failed | Ended::Fruitless);
+        let is_vain = matches!(ended, Ended::Failed | Ended::Fruitless | Ended::PutOff);
         state.failures = if is_vain { state.failures.saturating_add(1) } else { 0 };
         let delay = match ended {
             _ if asked => HINT_GAP,
             Ended::Fruitless if again && state.failures == 1 => HINT_GAP,
             Ended::Failed | Ended::Fruitless => {
                 (RETRY_DELAY * (1 << (state.failures - 1).min(10))).min(MAX_RETRY_DELAY)
+            }
+            Ended::PutOff => {
+                (RETRY_DELAY * (1 << (state.failures - 1).min(10))).min(RESYNC_INTERVAL)
             }
             Ended::Refused => REFUSED_DELAY,
             Ended::Unfinished => HINT_GAP,
@@ -226,6 +287,7 @@ impl Sessions {
             again: false,
             asked: false,
             refused: false,
+            met: false,
         };
         self.forget(&pair);
         self.pairs.insert(pair, state);
@@ -233,6 +295,7 @@ impl Sessions {
     }
 
     fn forget(&mut self, pair: &Pair) {
+        self.leave(pair);
         match self.pairs.remove(pair).map(|gone| gone.phase) {
             Some(Phase::Waiting(at)) => _ = self.due.remove(&(at, *pair)),
             Some(Phase::Running) => self.running -= 1,
@@ -240,7 +303,16 @@ impl Sessions {
         }
     }
 
+    /// It neither runs nor is put off any longer.
+    fn leave(&mut self, pair: &Pair) {
+        self.put_off.remove(pair);
+        if self.opening.get(&pair.1).is_some_and(|(peer, _)| *peer == pair.0) {
+            self.opening.remove(&pair.1);
+        }
+    }
+
     fn wait(&mut self, pair: &Pair, at: Instant) {
+        self.leave(pair);
         let Some(state) = self.pairs.get_mut(pair) else { return };
         match std::mem::replace(&mut state.phase, Phase::Waiting(at)) {
             Phase::Waiting(before) => _ = self.due.remove(&(before, *pair)),
@@ -279,6 +351,11 @@ mod tests {
 
     const SPACE: SpaceId = SpaceId([1; 32]);
 
+    /// Nobody sends anything.
+    fn free(_: &SpaceId) -> Option<Instant> {
+        None
+    }
+
     fn joined() -> (Sessions, Instant) {
         let (mut sessions, now) = (Sessions::default(), Instant::now());
         sessions.on_joined(SPACE, now);
@@ -291,8 +368,8 @@ mod tests {
         let (first, second) = (PeerId::random(), PeerId::random());
         sessions.on_speaks(first, true, now);
         sessions.on_speaks(second, false, now);
-        assert_eq!(sessions.next(now), Some((first, SPACE)));
-        assert_eq!(sessions.next(now), None);
+        assert_eq!(sessions.next(now, free), Some((first, SPACE)));
+        assert_eq!(sessions.next(now, free), None);
         sessions.on_ended(&(first, SPACE), Ended::Equal, 0.0, now);
         assert_eq!(sessions.deadline(), Some(now + RESYNC_INTERVAL * 4 / 5));
         sessions.on_gone(&first);
@@ -306,7 +383,7 @@ mod tests {
         sessions.on_speaks(peer, false, now);
         assert_eq!(sessions.deadline(), None);
         sessions.on_joined(SPACE, now);
-        assert_eq!(sessions.next(now), Some((peer, SPACE)));
+        assert_eq!(sessions.next(now, free), Some((peer, SPACE)));
         sessions.on_left(&SPACE);
         sessions.on_ended(&(peer, SPACE), Ended::Equal, 0.5, now);
         assert_eq!(sessions.deadline(), None);
@@ -319,11 +396,11 @@ mod tests {
         sessions.on_speaks(pair.0, false, now);
         sessions.on_news(&pair, now);
         assert_eq!(sessions.deadline(), Some(now + HINT_GAP));
-        assert_eq!(sessions.next(now + HINT_GAP), Some(pair));
+        assert_eq!(sessions.next(now + HINT_GAP, free), Some(pair));
         sessions.on_news(&pair, now);
         sessions.on_ended(&pair, Ended::Equal, 0.0, now);
         assert_eq!(sessions.deadline(), Some(now + HINT_GAP), "it may have missed it");
-        sessions.next(now + HINT_GAP).unwrap();
+        sessions.next(now + HINT_GAP, free).unwrap();
         sessions.on_ended(&pair, Ended::Equal, 1.0, now);
         assert_eq!(sessions.deadline(), Some(now + RESYNC_INTERVAL * 6 / 5), "once is enough");
     }
@@ -334,17 +411,17 @@ mod tests {
         let (ours, theirs) = (PeerId::random(), PeerId::random());
         sessions.on_speaks(ours, true, now);
         sessions.on_speaks(theirs, false, now);
-        sessions.next(now).unwrap();
+        sessions.next(now, free).unwrap();
         sessions.on_ended(&(ours, SPACE), Ended::Equal, 0.5, now);
         sessions.on_gossiped(SPACE, now);
         assert_eq!(sessions.deadline(), Some(now + SETTLE_DELAY));
         sessions.on_gossiped(SPACE, now + SETTLE_DELAY / 2);
         assert_eq!(
-            sessions.next(now + SETTLE_DELAY),
+            sessions.next(now + SETTLE_DELAY, free),
             Some((ours, SPACE)),
             "more does not delay it"
         );
-        assert_eq!(sessions.next(now + SETTLE_DELAY), None);
+        assert_eq!(sessions.next(now + SETTLE_DELAY, free), None);
     }
 
     #[test]
@@ -354,23 +431,27 @@ mod tests {
         sessions.on_speaks(pair.0, true, now);
         let mut delays = Vec::new();
         for _ in 0..12 {
-            assert!(sessions.next(now).is_some());
+            assert!(sessions.next(now, free).is_some());
             sessions.on_ended(&pair, Ended::Failed, 0.0, now);
             delays.push(sessions.deadline().unwrap() - now);
             now = sessions.deadline().unwrap();
         }
         assert_eq!(delays[..3], [RETRY_DELAY, RETRY_DELAY * 2, RETRY_DELAY * 4]);
         assert_eq!(delays[11], MAX_RETRY_DELAY);
-        sessions.next(now).unwrap();
+        sessions.next(now, free).unwrap();
         sessions.on_ended(&pair, Ended::Refused, 0.0, now);
         assert_eq!(sessions.deadline(), Some(now + REFUSED_DELAY));
         sessions.on_news(&pair, now);
         assert_eq!(sessions.deadline(), Some(now + REFUSED_DELAY), "it does not want them");
         sessions.on_asked(&pair, now);
-        assert_eq!(sessions.next(now), Some(pair), "somebody wants to see it");
+        assert_eq!(sessions.next(now, free), Some(pair), "somebody wants to see it");
         sessions.on_asked(&pair, now);
         sessions.on_ended(&pair, Ended::Refused, 0.0, now);
-        assert_eq!(sessions.next(now + HINT_GAP), Some(pair), "and one that begins after that");
+        assert_eq!(
+            sessions.next(now + HINT_GAP, free),
+            Some(pair),
+            "and one that begins after that"
+        );
         sessions.on_ended(&pair, Ended::Refused, 0.0, now);
         sessions.on_served(&pair, now);
         sessions.on_news(&pair, now);
@@ -384,7 +465,7 @@ mod tests {
         sessions.on_speaks(pair.0, true, now);
         let mut delays = Vec::new();
         for _ in 0..4 {
-            assert!(sessions.next(now).is_some());
+            assert!(sessions.next(now, free).is_some());
             // Its own answer to what it has sent in vain is no news.
             sessions.on_news(&pair, now);
             sessions.on_ended(&pair, Ended::Fruitless, 0.0, now);
@@ -392,21 +473,69 @@ mod tests {
             now = sessions.deadline().unwrap();
         }
         assert_eq!(delays, [HINT_GAP, RETRY_DELAY * 2, RETRY_DELAY * 4, RETRY_DELAY * 8]);
-        assert!(sessions.next(now).is_some());
+        assert!(sessions.next(now, free).is_some());
         sessions.on_ended(&pair, Ended::Unfinished, 0.0, now);
         assert_eq!(sessions.deadline(), Some(now + HINT_GAP), "there is room again");
+    }
+
+    #[test]
+    fn first_sessions_about_a_space_run_one_at_a_time_unless_one_takes_too_long() {
+        let (mut sessions, now) = joined();
+        let peers: Vec<_> = std::iter::repeat_with(PeerId::random).take(3).collect();
+        peers.iter().for_each(|peer| sessions.on_speaks(*peer, true, now));
+        let first = sessions.next(now, free).unwrap();
+        assert_eq!(sessions.next(now, free), None);
+        assert_eq!(sessions.deadline(), Some(now + OPENING_TIME));
+        let later = now + OPENING_TIME;
+        let second = sessions.next(later, free).unwrap();
+        assert_eq!(sessions.next(later, free), None, "it is waited for, too");
+        sessions.on_equal(&second);
+        sessions.on_ended(&second, Ended::Equal, 0.5, later);
+        sessions.resume(later);
+        let third = sessions.next(later + HINT_GAP * 2, free).unwrap();
+        assert!(third != first && third != second);
+        // Those that have met before do not wait.
+        sessions.on_news(&second, later);
+        assert_eq!(sessions.next(later + HINT_GAP * 2, free), Some(second));
+        sessions.on_joined(SpaceId([2; 32]), later);
+        assert!(sessions.next(later, free).is_some(), "nor about another space");
+    }
+
+    #[test]
+    fn nobody_is_asked_for_a_space_that_another_one_sends_until_it_ends_or_stalls() {
+        let (mut sessions, now) = joined();
+        let pair = (PeerId::random(), SPACE);
+        sessions.on_speaks(pair.0, true, now);
+        let until = now + Duration::from_secs(30);
+        let filled = |_: &SpaceId| Some(until);
+        assert_eq!(sessions.next(now, filled), None);
+        assert_eq!(sessions.deadline(), Some(until), "it may stall");
+        sessions.on_asked(&pair, now);
+        assert_eq!(sessions.next(now, filled), None, "whoever asks waits as well");
+        // It has ended.
+        sessions.resume(now);
+        assert_eq!(sessions.next(now + HINT_GAP * 2, free), Some(pair));
+        // The peer itself is being sent it.
+        sessions.on_ended(&pair, Ended::PutOff, 0.5, now);
+        assert_eq!(sessions.deadline(), Some(now + RETRY_DELAY));
+        sessions.on_gone(&pair.0);
+        sessions.resume(now);
+        assert_eq!(sessions.deadline(), None);
     }
 
     #[test]
     fn only_so_many_run_at_once_and_a_peer_that_goes_makes_room() {
         let (mut sessions, now) = joined();
         let peers: Vec<_> = std::iter::repeat_with(PeerId::random).take(MAX_OPENED + 2).collect();
-        peers.iter().for_each(|peer| sessions.on_speaks(*peer, true, now));
-        let running: Vec<_> = std::iter::from_fn(|| sessions.next(now)).collect();
+        for peer in &peers {
+            sessions.on_speaks(*peer, true, now);
+            sessions.on_equal(&(*peer, SPACE));
+        }
+        let running: Vec<_> = std::iter::from_fn(|| sessions.next(now, free)).collect();
         assert_eq!(running.len(), MAX_OPENED);
         assert_eq!(sessions.deadline(), None, "nothing is due before one ends");
         sessions.on_gone(&running[0].0);
-        assert!(sessions.next(now).is_some());
+        assert!(sessions.next(now, free).is_some());
     }
 
     #[test]

@@ -47,6 +47,7 @@ fn replicas_converge_whatever_happens_to_them() {
         for _ in 0..STEPS {
             step(&mut world).await;
         }
+        assert!(world.put_off.get() > 0);
         world.settle().await;
         world.assert_equal().await;
     });

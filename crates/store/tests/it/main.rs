@@ -6,6 +6,7 @@ mod damage;
 mod durable;
 mod full;
 mod locks;
+mod shrink;
 mod versions;
 
 use std::{

@@ -29,6 +29,9 @@ fn about(stats: &Stats) -> String {
     row("entries", stats.entries.to_string());
     row("deleted", format!("{} remembered", stats.tombstones));
     row("size", bytes(stats.bytes));
+    if stats.file_bytes > 0 {
+        row("file", format!("{} with all spaces and all else", bytes(stats.file_bytes)));
+    }
     row("sequence", stats.seq.to_string());
     row("replicas", stats.replicas.to_string());
     row("spaces", stats.spaces.to_string());
@@ -119,9 +122,16 @@ mod tests {
         }
         let last_sync = Some(report(None));
         let (entries, tombstones, bytes, spaces, seq, replicas) = (5, 2, 900, 1, 9, 2);
-        let stats = Stats { entries, tombstones, bytes, spaces, seq, replicas, last_sync };
+        let file_bytes = 8_400_000;
+        let stats =
+            Stats { entries, tombstones, bytes, file_bytes, spaces, seq, replicas, last_sync };
         let about = about(&stats);
-        for part in ["2 remembered", "900 B", "10 in, 3 out, 2.1 kB received, 310 B sent"] {
+        for part in [
+            "2 remembered",
+            "900 B",
+            "8.4 MB with all",
+            "10 in, 3 out, 2.1 kB received, 310 B sent",
+        ] {
             assert!(about.contains(part), "no {part}: {about}");
         }
     }

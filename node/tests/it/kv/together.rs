@@ -64,7 +64,9 @@ fn sessions_are_reported_and_equal_replicas_say_little() {
     assert!(bytes("sent_bytes") + bytes("received_bytes") <= 200, "{report}");
     assert_eq!(kv(&pair.ben, &["sync"]).as_array().unwrap().len(), 1);
     let stats = kv(&pair.ben, &["stats"]);
-    for name in ["entries", "tombstones", "bytes", "spaces", "last_sync", "seq", "replicas"] {
+    for name in
+        ["entries", "tombstones", "bytes", "file_bytes", "spaces", "last_sync", "seq", "replicas"]
+    {
         assert!(!stats[name].is_null(), "no {name}: {stats}");
     }
     assert_eq!(stats["last_sync"]["peer"], pair.ada_up.id());

@@ -64,7 +64,8 @@ impl Replica {
         let (replicas, last_sync) = read.await.map_err(stored)?;
         let Counters { head: seq, entries, tombstones, bytes } = *space.counters.borrow();
         let spaces = self.all().len() as u64;
-        Ok(Stats { entries, tombstones, bytes, spaces, seq, replicas, last_sync })
+        let file_bytes = self.inner.kv.file_bytes();
+        Ok(Stats { entries, tombstones, bytes, file_bytes, spaces, seq, replicas, last_sync })
     }
 }
 

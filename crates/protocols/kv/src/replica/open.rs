@@ -15,6 +15,7 @@ use super::{Inner, Limits, Place, Replica, Signer, SpaceState, default_space, re
 use crate::{
     bounds::floor,
     clock::Clock,
+    fills::SharedFills,
     grants::Grants,
     rows::{self, Counters, Meta, SpaceNo, SpaceRow, corrupt},
 };
@@ -66,6 +67,7 @@ impl Replica {
             clock: Mutex::new(Clock::after(found.clock)),
             spaces: RwLock::new(spaces),
             floor: AtomicU64::new(floor(now).0),
+            fills: SharedFills::default(),
         };
         let replica = Self { inner: Arc::new(inner) };
         for no in found.leaving {

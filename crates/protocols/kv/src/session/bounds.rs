@@ -1,5 +1,7 @@
 //! Every bound of a session, with its arithmetic: some 8 MiB at worst, and one large value.
 
+use crate::fills::LARGE;
+
 /// Bytes that one side sends in a session before it says that it has more: 512 MiB, over 1,000,000
 /// small entries.
 const MAX_SENT: u64 = 512 << 20;
@@ -46,18 +48,28 @@ pub(super) const MAX_GRANT_BYTES: usize = 4 << 20;
 
 /// What a session may carry.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
+pub(crate) struct Bounds {
     /// Bytes that this side sends before it says that it has more.
     pub(super) sent: u64,
     /// Bytes that the other side may send: as many, and what it was about to send.
     pub(super) received: u64,
     /// Turns of this side.
     pub(super) turns: u64,
+    /// Entries that may come while another session fills the space.
+    pub(super) beside: u64,
+}
+
+#[cfg(test)]
+impl Bounds {
+    /// So many entries may come while another session fills the space.
+    pub(crate) fn beside(beside: u64) -> Self {
+        Self { beside, ..Self::default() }
+    }
 }
 
 impl Default for Bounds {
     fn default() -> Self {
         // A turn that began below the bound may still have a chunk, 64 MiB of a value and a bucket.
-        Self { sent: MAX_SENT, received: MAX_SENT + (128 << 20), turns: MAX_TURNS }
+        Self { sent: MAX_SENT, received: MAX_SENT + (128 << 20), turns: MAX_TURNS, beside: LARGE }
     }
 }

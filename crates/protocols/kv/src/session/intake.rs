@@ -9,7 +9,7 @@ use peerage_wire::kv::{
     Claimed, Fingerprint, MAX_INLINE_BYTES, Verifier,
     frames::{Carried, decode_entries},
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     Lie, SessionError,
@@ -17,7 +17,8 @@ use super::{
     ledger::Ledger,
 };
 use crate::{
-    Cursor, Incoming, KeyHash, ReceiveError, Received, Replica, bounds::MAX_DRIFT, key_hash,
+    Cursor, Incoming, KeyHash, ReceiveError, Received, Replica, View, bounds::MAX_DRIFT,
+    fills::Fill, key_hash,
 };
 
 /// What goes through the queue, in the order in which it came.
@@ -29,8 +30,16 @@ pub(super) enum Work {
     Value { last: bool, bytes: Bytes },
 }
 
-/// Batches under way, each with the change of the feed through which it and those before reach.
-type Batches = FuturesOrdered<BoxFuture<'static, Result<(Received, Option<u64>), ReceiveError>>>;
+/// A batch that was stored.
+struct Stored {
+    received: Received,
+    bytes: usize,
+    /// The change of the feed through which it and those before reach.
+    through: Option<u64>,
+}
+
+/// Batches under way.
+type Batches = FuturesOrdered<BoxFuture<'static, Result<Stored, ReceiveError>>>;
 
 /// What comes from the other side goes in here.
 pub(super) struct Intake {
@@ -57,6 +66,11 @@ pub(super) struct Intake {
     told: Option<u64>,
     /// The feed is stored through here.
     stored: Option<u64>,
+    /// What was told of, until the first batch: a snapshot keeps every page from reuse that is replaced after
+    /// it, which for as long as a first synchronisation takes would be several times what it brings.
+    pub(super) view: Option<View>,
+    /// The right to be sent much.
+    pub(super) fill: Option<Fill>,
 }
 
 impl Intake {
@@ -77,6 +91,8 @@ impl Intake {
             batch_bytes: 0,
             told: None,
             stored: None,
+            view: None,
+            fill: None,
         }
     }
 
@@ -188,28 +204,29 @@ impl Intake {
     }
 
     /// Hands a batch in. Its cursor is of batches that were stored before.
-    fn launch(
-        &mut self,
-        now: UnixMillis,
-    ) -> BoxFuture<'static, Result<(Received, Option<u64>), ReceiveError>> {
+    fn launch(&mut self, now: UnixMillis) -> BoxFuture<'static, Result<Stored, ReceiveError>> {
         let entries = std::mem::take(&mut self.batch);
-        self.batch_bytes = 0;
+        let bytes = std::mem::take(&mut self.batch_bytes);
+        self.view = None;
         // What was told before the first large value that is missing, and is in this batch.
         let through = self.told.filter(|_| self.large.is_empty() && self.asked.is_empty());
         let cursor = self.stored.map(|seq| Cursor { epoch: self.epoch, seq });
         let (replica, space, peer) = (self.replica.clone(), self.space, self.peer);
         Box::pin(async move {
             let received = replica.receive(&space, peer, entries, cursor, now).await?;
-            Ok((received, through))
+            Ok(Stored { received, bytes, through })
         })
     }
 
-    fn on_stored(&mut self, (received, through): (Received, Option<u64>)) {
-        self.count(&received);
+    fn on_stored(&mut self, Stored { received, bytes, through }: Stored) {
+        self.count(&received, bytes);
         self.stored = through.or(self.stored);
     }
 
-    fn count(&mut self, received: &Received) {
+    fn count(&mut self, received: &Received, bytes: usize) {
+        if let Some(fill) = self.fill.as_ref().filter(|_| received.new > 0) {
+            fill.on_stored(bytes as u64, Instant::now().into_std());
+        }
         self.new += received.new;
         self.refused += received.refused;
     }
@@ -264,7 +281,7 @@ impl Intake {
             let value = std::mem::take(&mut self.value).freeze();
             let entries = vec![Incoming { claimed, value: Some(value) }];
             let taken = self.replica.receive(&self.space, self.peer, entries, None, now).await?;
-            self.count(&taken);
+            self.count(&taken, size);
         }
         Ok(())
     }

@@ -182,8 +182,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin, N: Fn() -> UnixMillis + Sync> Side<S, N>
         if self.turns > self.bounds.turns + 1 {
             return Err(SessionError::TooMuch("turns"));
         }
+        let ours = self.view.as_ref().map(View::summary).unwrap_or_default();
+        // While nothing is compared a turn brings entries or begins a comparison, never both: so nothing will be
+        // asked of the view once an entry has come.
+        let is_idle = self.compare.is_idle();
+        if is_idle {
+            self.intake.view = self.view.take();
+        }
         let Self { line, intake, compare, now, .. } = self;
         let heard = hear(line, intake, &mut compare.ledger, now).await?;
+        let is_let_go = is_idle && self.told.is_some() && self.intake.view.is_none();
+        if is_idle {
+            self.view = self.intake.view.take();
+        }
         // It may have caught up with a third one since; what it withheld it withheld before.
         let was_stale = self.is_stale(self.theirs.state);
         if let Some(state) = heard.state {
@@ -203,11 +214,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin, N: Fn() -> UnixMillis + Sync> Side<S, N>
         }
         let judge = Judge {
             digest: self.theirs.state.map_or([0; 16], |state| state.digest),
-            ours: self.view.as_ref().map(View::summary).unwrap_or_default(),
+            ours,
             cut: self.was_cut,
             stale: was_stale || self.is_stale(self.theirs.state),
         };
         self.compare.on_turn(heard.said, &judge)?;
+        if is_let_go && !self.compare.is_idle() {
+            return Err(SessionError::OutOfTurn);
+        }
         self.fetches = heard.fetch;
         Ok(None)
     }

@@ -1,7 +1,7 @@
 //! How the two sides stand to each other: who is equal, who was away, who can send its feed.
 
 use peerage_types::UnixMillis;
-use peerage_wire::kv::frames::State;
+use peerage_wire::kv::frames::{Facts, State};
 
 use super::{
     convert::{cursor_of, state_of},
@@ -23,6 +23,19 @@ impl Horizon {
     pub(super) fn is_before(&self, entry: &Outgoing) -> bool {
         let dated = entry.signed.entry().hlc.at();
         entry.seq <= self.seq || (entry.remote && dated <= self.at)
+    }
+}
+
+/// About how many entries the other side will send: those behind our cursor or, where there is none, up to all
+/// that it has.
+pub(super) fn coming(ours: &Facts, theirs: &Facts) -> u64 {
+    let Some(state) = theirs.state else { return 0 };
+    let has_some = ours.state.is_some_and(|own| own.count > 0);
+    let cursor = ours.cursor.filter(|cursor| cursor.epoch == state.epoch && has_some);
+    match cursor {
+        _ if ours.state.is_some_and(|own| own.digest == state.digest) => 0,
+        Some(cursor) if cursor.seq <= state.head => state.head - cursor.seq,
+        Some(_) | None => state.count,
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{Item, Limits, Node, Signer, View};
 
 mod broken;
 mod figures;
+mod fills;
 mod grants;
 mod liars;
 mod meetings;

@@ -1,6 +1,6 @@
 //! The replicas, what is between them, and what happens to both.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{cell::Cell, collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
@@ -17,10 +17,12 @@ use super::{
 };
 use crate::{
     Incoming, Limits, Outgoing, Replica, Signer, key_hash,
-    session::{initiate, respond},
+    session::{Bounds, initiate_within, respond_within},
 };
 
 const KEYS: usize = 60;
+/// Entries that may come while another session fills the space: few, so that sessions are put off here, too.
+const BESIDE: u64 = 5;
 /// Clocks that are wrong by more than may be.
 const SKEWS_MS: [i64; 2] = [300_000, -300_000];
 /// Clocks that are wrong by less.
@@ -50,6 +52,8 @@ pub(super) struct World {
     pub(super) oracle: Oracle,
     messages: Vec<Message>,
     written: u64,
+    /// Sessions that were put off because another one filled the space.
+    pub(super) put_off: Cell<u32>,
 }
 
 fn signer(number: usize) -> Signer {
@@ -89,7 +93,7 @@ impl World {
             members.push(Member::new(number, skew, now).await);
         }
         let (oracle, messages) = (Oracle::default(), Vec::new());
-        Self { random, now, members, oracle, messages, written: 0 }
+        Self { random, now, members, oracle, messages, written: 0, put_off: Cell::new(0) }
     }
 
     pub(super) fn clock(&self, at: usize) -> UnixMillis {
@@ -209,8 +213,11 @@ impl World {
     /// A few sessions at a time between replicas that reach each other.
     pub(super) async fn meet_some(&mut self) {
         let mut pairs = Vec::new();
+        // Often several with the same one.
+        let popular = self.random.random_bool(0.5).then(|| self.somebody());
         for _ in 0..self.random.random_range(1..8) {
-            let (one, two) = (self.somebody(), self.somebody());
+            let (mut one, two) = (self.somebody(), self.somebody());
+            one = popular.unwrap_or(one);
             if one != two && self.members[one].group == self.members[two].group {
                 let mut after = || match self.random.random_bool(0.3) {
                     true => self.random.random_range(0..9_000),
@@ -232,11 +239,14 @@ impl World {
         let (first, second) = (&self.members[one], &self.members[two]);
         let space = first.replica.default_space();
         let (at_first, at_second) = (self.clock(one), self.clock(two));
-        let asked = initiate(ours, second.id, space, first.replica.clone(), move || at_first);
-        let answered = respond(theirs, first.id, second.replica.clone(), move || at_second);
+        let (ask, answer) = (first.replica.clone(), second.replica.clone());
+        let bounds = Bounds::beside(BESIDE);
+        let asked = initiate_within(bounds, ours, second.id, space, ask, move || at_first);
+        let answered = respond_within(bounds, theirs, first.id, answer, move || at_second);
         let (asked, answered) = tokio::join!(asked, answered);
         for outcome in [&asked, &answered] {
             if let Err(error) = outcome {
+                self.put_off.set(self.put_off.get() + u32::from(error.is_put_off()));
                 assert!(!error.is_misbehaviour(), "an honest peer was taken for a liar: {error}");
             }
         }

@@ -46,3 +46,19 @@ async fn equal_and_nearly_equal_replicas_say_little() {
     assert!(ours.equal && bytes(&ours) < 200);
     assert_eq!(ours.report.rounds, 1);
 }
+
+#[tokio::test]
+async fn a_first_synchronisation_lets_go_of_the_pages_that_it_replaces() {
+    let (one, two) = (peer(1).await, peer(2).await);
+    for from in (0..20_000).step_by(1_000) {
+        one.fill("key", from..from + 1_000).await;
+    }
+    let (ours, _) = meet_quickly(&two, &one).await;
+    assert!(ours.equal);
+    let usage = two.store.usage().await.unwrap();
+    let (file, rows) = (two.store.stats().file_bytes, usage.row_bytes);
+    println!("{file} bytes of file, {} of pages, {rows} of rows", usage.allocated_bytes);
+    // Pages are about two thirds full, and the file is doubled when it is full; with all that was replaced
+    // meanwhile it would be some ten times as large as its rows.
+    assert!(file < 4 * rows, "{file} bytes for {rows}");
+}
