@@ -16,6 +16,7 @@ use super::{
     intake::Intake,
     line::Line,
     reconcile::Withheld,
+    refusal::Meeting,
     turn::{End, hear},
 };
 use crate::{Cursor, Equal, KeyHash, Node, PeerRow, Refusal, Replica, View};
@@ -182,8 +183,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin, N: Fn() -> UnixMillis + Sync> Side<S, N>
         if self.turns > self.bounds.turns + 1 {
             return Err(SessionError::TooMuch("turns"));
         }
-        let Self { line, intake, compare, now, .. } = self;
-        let heard = hear(line, intake, &mut compare.ledger, now).await?;
+        let Self { line, intake, compare, now, replica, space, peer, .. } = self;
+        let heard = match hear(line, intake, &mut compare.ledger, now).await {
+            Err(SessionError::Refused { reason }) => {
+                let meeting = Meeting { replica, space: *space, peer: *peer };
+                return Err(meeting.refused(line, reason, now()).await);
+            }
+            heard => heard?,
+        };
         // It may have caught up with a third one since; what it withheld it withheld before.
         let was_stale = self.is_stale(self.theirs.state);
         if let Some(state) = heard.state {
@@ -317,8 +324,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, N: Fn() -> UnixMillis + Sync> Side<S, N>
             Err(refusal) => {
                 let is_gone = refusal == Refusal::NoSuchSpace;
                 let reason = if is_gone { Reason::NoSuchSpace } else { Reason::NoGrant };
-                self.line.say(&Frame::Refused(reason)).await?;
-                self.line.close().await?;
+                let Self { line, intake, replica, space, peer, .. } = self;
+                let meeting = Meeting { replica, space: *space, peer: *peer };
+                meeting.refuse(line, reason, &intake.grants).await?;
                 return Err(SessionError::Declined(reason));
             }
         }
@@ -365,6 +373,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, N: Fn() -> UnixMillis + Sync> Side<S, N>
             entries_out: self.sent,
             refused: self.intake.refused,
             ms: now.since(self.began).as_millis() as u64,
+            at_ms: Some(now),
             error: None,
         };
         let is_partial = self.view.as_ref().is_none_or(View::is_partial);
