@@ -111,6 +111,8 @@ impl Waiting {
             Ok(report) => Some(report.clone()),
             // It was not meant.
             Err(KvError::Refused { why: Some(Denial::NoSuchSpace), .. }) => None,
+            // Whom it is about is told beside it.
+            Err(KvError::Failed { reason, .. }) => Some(SyncReport::failed(*peer, reason.clone())),
             Err(error) => Some(SyncReport::failed(*peer, error.to_string())),
         };
         Ok(done.filter_map(report).collect())

@@ -78,7 +78,10 @@ pub(super) async fn sync(
     let reports = match store.ask(store.on(space).sync(peer)).await {
         Ok(reports) => reports,
         // It names the peer, not the space.
-        Err(failed) => return Err(store.explained(failed, Some(space)).await),
+        Err(failed) if failed.field("space").is_none() => {
+            return Err(store.explained(failed, Some(space)).await);
+        }
+        Err(failed) => return Err(failed),
     };
     context.out.result(&reports, |reports| table(reports))?;
     match !reports.is_empty() && reports.iter().all(|report| report.error.is_some()) {

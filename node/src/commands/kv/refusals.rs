@@ -47,10 +47,16 @@ pub(super) fn denied(access: Access, revoked: Option<UnixMillis>) -> Option<Stri
     }
 }
 
+/// A name in a sentence.
+fn called(name: &str) -> String {
+    let name = printable(name);
+    if name.contains(' ') { format!("'{name}'") } else { name }
+}
+
 /// Why there may be nothing in a space, and what to do about it; nothing if all is well.
 fn why_empty(space: &SpaceInfo, grant: &str) -> Option<String> {
     let last = space.last_refusal.as_ref().map(told);
-    let name = printable(&space.name);
+    let name = called(&space.name);
     let why = match (space.access, &last) {
         (Access::Granted, None) => return None,
         (Access::Granted, Some(last)) => return Some(format!("{name} is empty here: {last}")),
@@ -101,7 +107,7 @@ impl Store<'_> {
         let name = all.iter().find(|space| space.space == Some(id)).map(|space| &space.name);
         let is_only = |name: &&String| all.iter().filter(|space| space.name == **name).count() == 1;
         match name.filter(is_only) {
-            Some(name) => failed.say(&text, name),
+            Some(name) => failed.say(&text, &called(name)),
             None => failed,
         }
     }
@@ -123,7 +129,7 @@ impl Store<'_> {
     /// Says on stderr how a space was joined, once this node has tried to get something of it.
     pub(super) async fn note_joined(&self, space: &SpaceInfo) {
         let out = self.desk.context.out;
-        let name = printable(&space.name);
+        let name = called(&space.name);
         if space.access == Access::Granted {
             return out.note(format_args!("joined {name}; its entries come by themselves"));
         }

@@ -55,6 +55,8 @@ pub(super) struct Side<S, N> {
     /// The other one has, or cannot.
     was_fed: bool,
     has_shown_grants: bool,
+    /// The other side has had a turn, and shown its grants in it.
+    has_heard: bool,
     /// This side has sent enough.
     pub(super) cut: bool,
     was_cut: bool,
@@ -112,6 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, N: Fn() -> UnixMillis + Sync> Side<S, N>
             has_fed: false,
             was_fed: false,
             has_shown_grants: false,
+            has_heard: false,
             cut: false,
             was_cut: false,
             sent: 0,
@@ -198,6 +201,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, N: Fn() -> UnixMillis + Sync> Side<S, N>
             self.theirs.state = Some(state);
         }
         self.was_fed |= self.told.is_some();
+        self.has_heard = true;
         if heard.end == End::Done {
             self.renew().await?;
             return Ok(Some(self.is_equal()));
@@ -244,8 +248,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, N: Fn() -> UnixMillis + Sync> Side<S, N>
     /// Nothing is under way: both have the same, or something is to be begun.
     async fn settle(&mut self) -> Result<Spoken, SessionError> {
         self.renew().await?;
-        if self.is_equal() {
+        if self.is_equal() && (self.has_heard || self.ours.grants == self.theirs.grants) {
             return self.say_done(true).await;
+        }
+        if self.is_equal() {
+            // It has grants to show.
+            return self.tell_and_pass().await;
         }
         if self.has_taught || self.theirs.state.is_none() {
             return self.tell_and_pass().await;

@@ -214,6 +214,24 @@ async fn a_revocation_comes_before_the_entries_and_shuts_out() {
 }
 
 #[tokio::test]
+async fn grants_and_revocations_reach_the_other_side_whoever_opens_also_if_entries_are_equal() {
+    for owner_opens in [false, true] {
+        let (owner, space) = owner().await;
+        let (member, _) = member(&owner, space).await;
+        let third = peer(3).await;
+        let of_third = grant(&owner, space, &third, Rights::Write, "").await;
+        revoke(&owner, space, of_third, Hlc::new(START, 9)).await;
+        let (one, two) = if owner_opens { (&owner, &member) } else { (&member, &owner) };
+        let (first, second) = meet_in(space, one, two).await;
+        assert!(first.unwrap().equal && second.unwrap().equal);
+        let digest = |of: &Peer| of.replica.grants(&space).unwrap().digest();
+        assert_eq!(digest(&owner), digest(&member));
+        let (first, _) = meet_in(space, one, two).await;
+        assert!(bytes(&first.unwrap()) < 200);
+    }
+}
+
+#[tokio::test]
 async fn who_was_revoked_is_told_by_whoever_refuses_it_and_writes_no_more() {
     for owner_opens in [false, true] {
         let (owner, space) = owner().await;
