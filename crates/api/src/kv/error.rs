@@ -232,10 +232,12 @@ impl Failure for KvError {
     }
 
     fn is_refusal(&self) -> bool {
-        match self {
-            Self::Refused { .. } | Self::RefusedByAll { .. } => true,
-            Self::NoGrant { .. } | Self::Revoked { .. } => true,
-            _ => false,
-        }
+        matches!(
+            self,
+            Self::Refused { .. }
+                | Self::RefusedByAll { .. }
+                | Self::NoGrant { .. }
+                | Self::Revoked { .. }
+        )
     }
 }
