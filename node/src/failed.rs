@@ -98,6 +98,36 @@ impl Failed {
         self
     }
 
+    /// What scripts know it by.
+    pub(crate) fn code(&self) -> Option<&str> {
+        self.reason().map(|reason| &reason.code[..])
+    }
+
+    /// A field of the typed error.
+    pub(crate) fn field(&self, name: &str) -> Option<&Value> {
+        self.reason()?.fields.get(name)
+    }
+
+    /// Whether its message has that in it.
+    pub(crate) fn says(&self, what: &str) -> bool {
+        self.reason().is_some_and(|reason| reason.message.contains(what))
+    }
+
+    /// Says that otherwise.
+    pub(crate) fn say(mut self, what: &str, instead: &str) -> Self {
+        if let Self::Because(reason) = &mut self {
+            reason.message = reason.message.replace(what, instead);
+        }
+        self
+    }
+
+    fn reason(&self) -> Option<&Reason> {
+        match self {
+            Self::Because(reason) => Some(reason),
+            Self::Reported(_) | Self::BrokenPipe => None,
+        }
+    }
+
     /// Adds to the message what can be done.
     pub(crate) fn advise(mut self, advice: &str) -> Self {
         if let Self::Because(reason) = &mut self {

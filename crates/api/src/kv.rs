@@ -18,8 +18,8 @@ mod value;
 
 pub use error::KvError;
 pub use shapes::{
-    Applied, Entry, Event, Grant, GrantRequest, Op, Rights, SpaceInfo, SpaceKind, SpaceTicket,
-    Stats, SyncReport, Version, Write,
+    Access, Applied, Denial, Entry, Event, Grant, GrantRequest, LastRefusal, Op, Refused, Rights,
+    SpaceInfo, SpaceKind, SpaceTicket, Stats, SyncReport, Version, Write,
 };
 pub use value::{Value, ValueKind};
 
@@ -62,9 +62,9 @@ impl Kv {
     /// Sets a value. Durable when it returns.
     ///
     /// # Errors
-    /// [`KvError::TooLarge`], [`KvError::Quota`], [`KvError::NoGrant`], [`KvError::NoSuchSpace`],
-    /// [`KvError::Busy`], [`KvError::Store`], [`KvError::Auth`] and [`KvError::Link`]: nothing was
-    /// written.
+    /// [`KvError::TooLarge`], [`KvError::Quota`], [`KvError::NoGrant`], [`KvError::Revoked`],
+    /// [`KvError::NoSuchSpace`], [`KvError::Busy`], [`KvError::Store`], [`KvError::Auth`] and
+    /// [`KvError::Link`]: nothing was written.
     ///
     /// # Cancel safety
     /// A write that was handed in may still happen.
@@ -201,11 +201,13 @@ impl Kv {
         self.link.call(GetStats { space: self.space }).await
     }
 
-    /// Synchronises now, with one connected peer or all of them; gives what each session did.
+    /// Synchronises now, with one connected peer or with all that have not refused the space before,
+    /// with those as well if all have; gives what each session did.
     ///
     /// # Errors
     /// [`KvError::NotConnected`], [`KvError::Refused`], [`KvError::Failed`]: with the peer that was
-    /// named; of several the others are reported.
+    /// named; of several those that failed are reported, unless none served the space:
+    /// [`KvError::RefusedByAll`].
     pub async fn sync(&self, peer: Option<PeerId>) -> Result<Vec<SyncReport>, KvError> {
         self.link.call(Sync { space: self.space, peer }).await
     }
@@ -255,7 +257,8 @@ impl Spaces {
     /// space is, and works for nobody else. A node may also join by the id of the space.
     ///
     /// # Errors
-    /// [`KvError::NoGrant`] unless this node or the user may pass on as much; [`KvError::TooMany`],
+    /// [`KvError::NoGrant`] unless this node or the user may pass on as much; [`KvError::TooLarge`] and
+    /// [`KvError::BadField`] if no key can begin with the prefix; [`KvError::TooMany`],
     /// [`KvError::NoSuchSpace`], [`KvError::Store`].
     pub async fn grant(
         &self,
@@ -270,8 +273,8 @@ impl Spaces {
     /// dated before stays.
     ///
     /// # Errors
-    /// [`KvError::NoSuchGrant`]; [`KvError::NoGrant`] unless this node or user owns the space or gave
-    /// it; [`KvError::Store`].
+    /// [`KvError::NoSuchGrant`], [`KvError::AlreadyRevoked`]; [`KvError::BadField`] if that is no id;
+    /// [`KvError::NoGrant`] unless this node or user owns the space or gave it; [`KvError::Store`].
     pub async fn revoke(
         &self,
         space: SpaceId,
@@ -297,8 +300,9 @@ impl Spaces {
         self.link.call(MakeTicket { space, rights, prefix: prefix.into(), ttl_ms, auth }).await
     }
 
-    /// Joins a space by a ticket, or by its id if this node, or the user, was granted access. With a
-    /// peer's addresses it need not be connected yet.
+    /// Joins a space by a ticket, or by its id if this node was granted access. With a peer's addresses
+    /// it need not be connected yet. Whoever was not granted any joins nevertheless, and waits for it:
+    /// [`SpaceInfo::access`] tells.
     ///
     /// # Errors
     /// [`KvError::BadTicket`], [`KvError::TooMany`], [`KvError::Auth`], [`KvError::Store`].
@@ -401,7 +405,8 @@ pub struct Sync {
     /// What.
     #[serde(default)]
     pub space: Space,
-    /// With whom; without, with every connected peer that has the space.
+    /// With whom; without, with every connected peer that has not refused the space, or, if all have,
+    /// with every one.
     #[serde(default)]
     #[schemars(with = "Option<String>")]
     pub peer: Option<PeerId>,

@@ -18,6 +18,7 @@ mod given;
 mod import;
 mod lines;
 mod list;
+mod refusals;
 mod shapes;
 mod space;
 mod store;

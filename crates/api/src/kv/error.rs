@@ -1,8 +1,9 @@
 //! How a question to the facet `kv` fails.
 
-use peerage_types::{Expected, KvKey, PeerId, Space};
+use peerage_types::{Expected, KvKey, PeerId, Space, UnixMillis};
 use serde::{Deserialize, Serialize};
 
+use super::{Denial, Refused};
 use crate::{Failure, LinkError, users::AuthError};
 
 /// How a question to this facet fails.
@@ -41,6 +42,20 @@ pub enum KvError {
         /// What, such as `write "a/b"`.
         what: String,
     },
+    /// What allowed that in the space was taken back. What was written before can still be read here.
+    #[error(
+        "access to {what} in {} was taken back; what was there before can still be read here; ask \
+         its owner for `peerage kv space grant`",
+        named(space)
+    )]
+    Revoked {
+        /// Where.
+        space: Space,
+        /// What, such as `write "a/b"`.
+        what: String,
+        /// When.
+        at_ms: UnixMillis,
+    },
     /// There is no such grant.
     #[error("there is no grant {id} in {}; `peerage kv space show` lists them", named(space))]
     NoSuchGrant {
@@ -48,6 +63,16 @@ pub enum KvError {
         space: Space,
         /// Its id.
         id: String,
+    },
+    /// The grant was revoked before.
+    #[error("the grant {id} in {} was revoked before; it is valid no longer", named(space))]
+    AlreadyRevoked {
+        /// Where.
+        space: Space,
+        /// Its id.
+        id: String,
+        /// When.
+        at_ms: UnixMillis,
     },
     /// The ticket cannot be read, or cannot be used any more.
     #[error("the ticket cannot be used: {reason}; ask for a new one")]
@@ -112,12 +137,25 @@ pub enum KvError {
         peer: PeerId,
     },
     /// The other side has refused.
-    #[error("{peer} has refused: {reason}")]
+    #[error("{peer} has refused: {reason}{}", remedy(*why))]
     Refused {
         /// Who.
         peer: PeerId,
         /// Why.
         reason: String,
+        /// The same for scripts.
+        #[serde(default)]
+        why: Option<Denial>,
+    },
+    /// No connected peer has synchronised the space: those that have it have refused.
+    #[error("no connected peer serves {}: {}", named(space), told(refusals, *count))]
+    RefusedByAll {
+        /// Which.
+        space: Space,
+        /// Who has refused, and why; up to [`MAX_TOLD`](KvError::MAX_TOLD) of them.
+        refusals: Vec<Refused>,
+        /// How many there were.
+        count: u64,
     },
     /// A session broke off.
     #[error("the session with {peer} broke off: {reason}; it is tried again by itself")]
@@ -146,6 +184,30 @@ pub enum KvError {
     Link(#[from] LinkError),
 }
 
+impl KvError {
+    /// Refusals that [`KvError::RefusedByAll`] tells one by one.
+    pub const MAX_TOLD: usize = 8;
+}
+
+/// What can be done about a refusal, behind its reason.
+fn remedy(why: Option<Denial>) -> &'static str {
+    match why {
+        Some(Denial::NoGrant) => "; ask its owner for `peerage kv space grant`",
+        Some(Denial::Clock) => "; compare them with a time server",
+        Some(Denial::NoSuchSpace | Denial::Busy) | None => "",
+    }
+}
+
+fn told(refusals: &[Refused], count: u64) -> String {
+    let one = |refused: &Refused| format!("{} has refused: {}", refused.peer, refused.why);
+    let mut parts: Vec<_> = refusals.iter().map(one).collect();
+    let more = count.saturating_sub(refusals.len() as u64);
+    parts.extend((more > 0).then(|| format!("{more} more have refused")));
+    let is_ungranted = refusals.iter().any(|refused| refused.why == Denial::NoGrant);
+    let why = if is_ungranted { Some(Denial::NoGrant) } else { refusals.first().map(|it| it.why) };
+    format!("{}{}", parts.join(", "), remedy(why))
+}
+
 fn named(space: &Space) -> String {
     match space {
         Space::Default => "the default space".into(),
@@ -162,13 +224,20 @@ impl Failure for KvError {
             }
             Self::NotFound { .. } | Self::Conflict { .. } | Self::NoSuchSpace { .. } => false,
             Self::NoGrant { .. } | Self::NoSuchGrant { .. } | Self::BadTicket { .. } => false,
+            Self::Revoked { .. } | Self::AlreadyRevoked { .. } => false,
             Self::TooLarge { .. } | Self::BadField { .. } | Self::Quota { .. } => false,
             Self::TooMany { .. } | Self::Ahead { .. } | Self::Clock { .. } => false,
-            Self::Refused { .. } | Self::Auth(_) => false,
+            Self::Refused { .. } | Self::RefusedByAll { .. } | Self::Auth(_) => false,
         }
     }
 
     fn is_refusal(&self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::NoGrant { .. })
+        matches!(
+            self,
+            Self::Refused { .. }
+                | Self::RefusedByAll { .. }
+                | Self::NoGrant { .. }
+                | Self::Revoked { .. }
+        )
     }
 }

@@ -179,8 +179,80 @@ pub struct Stats {
     pub seq: u64,
     /// Peers that this node has synchronised the space with.
     pub replicas: u64,
-    /// The last session that ended well.
+    /// The last session that moved entries or was the first with its peer.
     pub last_sync: Option<SyncReport>,
+    /// The last session that moved entries.
+    #[serde(default)]
+    pub last_moved: Option<SyncReport>,
+    /// The last peer that has refused to synchronise the space, since this node was started.
+    #[serde(default)]
+    pub last_refusal: Option<LastRefusal>,
+    /// Whether this node may do anything in it.
+    #[serde(default)]
+    pub access: Access,
+    /// When the access of this node was taken back.
+    #[serde(default)]
+    pub revoked_ms: Option<UnixMillis>,
+}
+
+/// Why a peer does not synchronise a space with this node.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Denial {
+    /// It does not have the space, or does not tell.
+    #[error("it does not have the space")]
+    NoSuchSpace,
+    /// It knows of no valid grant for this node.
+    #[error("there is no grant to read the space")]
+    NoGrant,
+    /// The clocks are too far apart.
+    #[error("the clocks of the two are too far apart")]
+    Clock,
+    /// Not now.
+    #[error("it is busy")]
+    Busy,
+}
+
+/// A peer that has refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Refused {
+    /// Who.
+    #[schemars(with = "String")]
+    pub peer: PeerId,
+    /// Why.
+    pub why: Denial,
+}
+
+/// The last time a peer has refused to synchronise a space.
+///
+/// Forgotten when it does synchronise it. That a peer does not have the space is not kept in place
+/// of anything else: it says nothing about this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct LastRefusal {
+    /// Who.
+    #[schemars(with = "String")]
+    pub peer: PeerId,
+    /// Why.
+    pub why: Denial,
+    /// When.
+    pub at_ms: UnixMillis,
+}
+
+/// Whether a node may do anything in a space, and if not, why.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// It may.
+    Granted,
+    /// It knows of no grant for it.
+    #[default]
+    None,
+    /// The time of its grants is over.
+    Ended,
+    /// Its grants were taken back.
+    Revoked,
 }
 
 /// What a session did.
@@ -203,6 +275,9 @@ pub struct SyncReport {
     pub refused: u64,
     /// Milliseconds it took.
     pub ms: u64,
+    /// When it ended; nothing if it failed.
+    #[serde(default)]
+    pub at_ms: Option<UnixMillis>,
     /// Why it failed, if it did.
     #[serde(default)]
     pub error: Option<String>,
@@ -221,6 +296,7 @@ impl SyncReport {
             entries_out: 0,
             refused: 0,
             ms: 0,
+            at_ms: None,
             error: Some(error),
         }
     }
@@ -249,6 +325,15 @@ pub struct SpaceInfo {
     pub kind: SpaceKind,
     /// What this node may do.
     pub rights: Option<Rights>,
+    /// Whether it may do anything, and if not, why.
+    #[serde(default)]
+    pub access: Access,
+    /// When its access was taken back.
+    #[serde(default)]
+    pub revoked_ms: Option<UnixMillis>,
+    /// The last peer that has refused to synchronise it, since this node was started.
+    #[serde(default)]
+    pub last_refusal: Option<LastRefusal>,
     /// Entries that can be read.
     pub entries: u64,
     /// Bytes of keys and values.

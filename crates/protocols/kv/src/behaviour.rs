@@ -363,10 +363,12 @@ impl Behaviour {
             let (again, reason) = (*times > 1, error.to_string());
             self.events.push_back(Event::Misbehaved { peer, reason, again });
         }
-        let reason = error.to_string();
+        let text = error.to_string();
         match error {
-            SessionError::Refused { .. } => KvError::Refused { peer, reason },
-            _ => KvError::Failed { peer, reason },
+            SessionError::Refused { reason } => {
+                KvError::Refused { peer, reason: text, why: Some(session::denial(*reason)) }
+            }
+            _ => KvError::Failed { peer, reason: text },
         }
     }
 

@@ -35,7 +35,8 @@ pub const MAX_PER_ISSUER: usize = 256;
 /// Grants that the key of the space has not signed itself. The rest is kept for it, so that nobody
 /// can keep the owner from granting.
 pub const MAX_DELEGATED: usize = MAX_GRANTS - MAX_PER_ISSUER;
-/// Chains that are shown to a peer: 8 × 4 × 1.2 KiB = 40 KiB, less than a frame.
+/// Chains that are shown to a peer: 8 × 4 × 1.2 KiB = 40 KiB, less than a frame. Revocations that are
+/// told to one that is refused: one for each, 8 × 155 bytes.
 pub const MAX_SHOWN: usize = 8;
 
 /// What became of a record.

@@ -26,6 +26,7 @@ mod open;
 mod peers;
 mod reads;
 mod receive;
+mod refusals;
 mod shapes;
 mod space;
 mod spaces;

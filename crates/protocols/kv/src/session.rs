@@ -6,6 +6,8 @@
 //! | initiator | `Hello` | feed behind the other's cursor, or ranges, or what was wanted |
 //! | responder | `Same`, `Refused`, or `Welcome` and its first turn | the same |
 //!
+//! Behind a `Refused` for want of a grant come the revocations that explain it, if there are any.
+//!
 //! What a peer says is checked against what it has said before; entries are verified before they are
 //! stored. Whatever was stored stays when a session breaks, and the next one goes on from there.
 
@@ -16,6 +18,7 @@ mod intake;
 mod ledger;
 mod line;
 mod reconcile;
+mod refusal;
 mod side;
 mod standing;
 #[cfg(test)]
@@ -34,6 +37,8 @@ use tokio::time::Instant;
 use crate::{ReceiveError, Refusal, Replica, bounds::MAX_DRIFT, bounds::floor, fills::Fill};
 pub(crate) use bounds::Bounds;
 use line::Line;
+use refusal::Meeting;
+pub(crate) use refusal::denial;
 use side::Side;
 
 /// How a session fails.
@@ -202,7 +207,7 @@ pub(crate) async fn initiate_within<S: AsyncRead + AsyncWrite + Unpin>(
             side.rounds = rounds;
             side.same(epoch, as_of, head).await
         }
-        Frame::Refused(reason) => Err(SessionError::Refused { reason }),
+        Frame::Refused(reason) => Err(opening.meeting().refused(&mut line, reason, now()).await),
         Frame::Welcome(theirs) => {
             refuse_if(&mut line, opening.raise(theirs.floor).await).await?;
             let fill = claim(&replica, space, (&facts, &theirs), bounds);
@@ -243,17 +248,19 @@ pub(crate) async fn respond_within<S: AsyncRead + AsyncWrite + Unpin>(
     let mut opening = Opening::new(&replica, space, peer, now());
     refuse_if(&mut line, opening.raise(theirs.floor).await).await?;
     refuse_if(&mut line, opening.look().await).await?;
-    let mut rounds = 0;
+    let (mut rounds, mut shown) = (0, Vec::new());
     if opening.view.is_none() && opening.grants() != theirs.grants {
         line.say(&Frame::Show).await?;
         line.flush().await?;
         let Frame::Grants(grants) = line.hear().await? else { return Err(SessionError::OutOfTurn) };
+        shown.clone_from(&grants);
         replica.add_grants(&space, grants, now()).await.map_err(SessionError::of_grants)?;
         refuse_if(&mut line, opening.look().await).await?;
         rounds += 1;
     }
     if opening.view.is_none() {
-        refuse_if(&mut line, Err(Declined::No(Reason::NoGrant))).await?;
+        opening.meeting().refuse(&mut line, Reason::NoGrant, &shown).await?;
+        return Err(SessionError::Declined(Reason::NoGrant));
     }
     let facts = opening.facts().await?;
     let fill = claim(&replica, space, (&facts, &theirs), bounds);
@@ -360,6 +367,10 @@ impl Opening {
             Err(Refusal::Store(error)) => return Err(error.into()),
         };
         Ok(())
+    }
+
+    fn meeting(&self) -> Meeting<'_> {
+        Meeting { replica: &self.replica, space: self.space, peer: self.peer }
     }
 
     /// Of all grants of the space.

@@ -5,10 +5,10 @@ use std::time::Duration;
 use peerage_api::{
     Failure, Feeding, Node, Stream,
     kv::{
-        self, Event, GrantRequest, Kv, KvError, MAX_INLINE_BYTES, Op, Rights, SpaceKind, Value,
-        Write,
+        self, Access, Denial, Event, GrantRequest, Kv, KvError, MAX_INLINE_BYTES, Op, Refused,
+        Rights, SpaceKind, Value, Write,
     },
-    types::{Author, Expected, KvKey, Space},
+    types::{Author, Expected, KvKey, Space, SpaceId},
     users::Page,
 };
 
@@ -222,11 +222,18 @@ async fn spaces(near: &Node, far: &Node) {
     let error = there.get(key("shared/a")).await.unwrap_err();
     assert_eq!(error, KvError::NoSuchSpace { space: Space::Owned(space) });
 
-    // Somebody who was not invited learns nothing.
-    far.spaces().join(space.to_string(), None, None).await.unwrap();
+    // Somebody who was not invited learns nothing, but why.
+    let joined = far.spaces().join(space.to_string(), None, None).await.unwrap();
+    assert_eq!((joined.access, joined.rights), (Access::None, None));
     let peer = near.id().await.unwrap().peer_id;
     let error = within("a refusal", there.sync(Some(peer))).await.unwrap_err();
-    assert!(matches!(error, KvError::Refused { .. }), "{error:?}");
+    assert!(matches!(error, KvError::Refused { why: Some(Denial::NoGrant), .. }), "{error:?}");
+    let error = within("the same from all", there.sync(None)).await.unwrap_err();
+    let refusals = vec![Refused { peer, why: Denial::NoGrant }];
+    assert_eq!(error, KvError::RefusedByAll { space: Space::Owned(space), refusals, count: 1 });
+    let shown = far.spaces().show(Space::Owned(space)).await.unwrap().last_refusal;
+    assert_eq!(shown.map(|last| (last.peer, last.why)), Some((peer, Denial::NoGrant)));
+    assert_eq!(there.stats().await.unwrap().last_refusal, shown);
     let error = there.put(key("shared/b"), "mine").await.unwrap_err();
     assert!(matches!(error, KvError::NoGrant { .. }), "{error:?}");
     far.spaces().leave(space).await.unwrap();
@@ -261,11 +268,38 @@ async fn spaces(near: &Node, far: &Node) {
     let shown = near.spaces().show(Space::Owned(space)).await.unwrap();
     let ended = shown.grants.iter().find(|grant| grant.id == granted.grant.id).unwrap();
     assert!(ended.revoked_ms.is_some());
-    let error = near.spaces().revoke(space, "00".repeat(16), None).await.unwrap_err();
-    assert!(matches!(error, KvError::NoSuchGrant { .. }), "{error:?}");
+    mistakes(near, space, &granted.grant.id).await;
+    shut_out(near, far, space, &reader.grant.id).await;
     let error = far.spaces().join("peeragespace1qqqq", None, None).await.unwrap_err();
     assert!(matches!(error, KvError::BadTicket { .. }), "{error:?}");
     assert_eq!(near.spaces().list().await.unwrap().len(), 2);
     far.spaces().leave(space).await.unwrap();
     assert!(there.get(key("shared/a")).await.is_err());
+}
+
+/// What cannot be granted or revoked; `revoked` was.
+async fn mistakes(near: &Node, space: SpaceId, revoked: &str) {
+    let error = near.spaces().revoke(space, revoked, None).await.unwrap_err();
+    assert!(matches!(error, KvError::AlreadyRevoked { .. }), "{error:?}");
+    let error = near.spaces().revoke(space, "00".repeat(16), None).await.unwrap_err();
+    assert!(matches!(error, KvError::NoSuchGrant { .. }), "{error:?}");
+    let error = near.spaces().revoke(space, &revoked[..31], None).await.unwrap_err();
+    assert!(matches!(error, KvError::BadField { .. }), "{error:?}");
+    let prefix = "p".repeat(KvKey::MAX_LEN + 1);
+    let error = near.spaces().ticket(space, Rights::Read, prefix, None, None).await.unwrap_err();
+    assert!(matches!(&error, KvError::TooLarge { what, .. } if what == "the prefix"), "{error:?}");
+}
+
+/// Whose last grant is revoked is told so by whoever refuses it, and keeps what it has.
+async fn shut_out(near: &Node, far: &Node, space: SpaceId, last: &str) {
+    let there = far.kv(Space::Owned(space));
+    near.spaces().revoke(space, last, None).await.unwrap();
+    let error = within("a refusal", there.sync(None)).await.unwrap_err();
+    assert!(matches!(error, KvError::RefusedByAll { .. }), "{error:?}");
+    let shown = far.spaces().show(Space::Owned(space)).await.unwrap();
+    assert_eq!((shown.access, shown.rights), (Access::Revoked, None));
+    assert!(shown.revoked_ms.is_some() && shown.last_refusal.is_some(), "{shown:?}");
+    let error = there.put(key("far/c"), "four").await.unwrap_err();
+    assert!(matches!(error, KvError::Revoked { .. }) && error.is_refusal(), "{error:?}");
+    assert_eq!(there.get(key("shared/a")).await.unwrap().value, Value::from("one"));
 }

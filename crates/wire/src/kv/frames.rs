@@ -8,7 +8,8 @@
 //! frame       length u32, 1 to MAX_FRAME_BYTES; kind u8; body
 //!  1 Hello    space 32, facts                          initiator's first
 //!  2 Same     epoch u64, as of u64, head u64           and that was the session
-//!  3 Refused  reason u8                                and that was the session
+//!  3 Refused  reason u8                                and that was the session, but for `Grants`
+//!                                                     behind it: revocations that are the reason
 //!  4 Show                                              show your grants, and then a `Welcome` follows
 //!  5 Welcome  facts                                    begins the responder's first turn
 //!  6 Grants   (length u16, record)*

@@ -9,12 +9,12 @@ use peerage_api::{
 
 use super::{
     super::Context,
-    shapes,
+    refusals, shapes,
     store::{Place, Store},
 };
 use crate::{
     failed::{Exit, Failed},
-    output::{Table, bytes, millis, printable},
+    output::{Table, bytes, millis, printable, since},
 };
 
 pub(super) async fn stats(context: Context<'_>, place: &Place) -> Result<(), Failed> {
@@ -35,16 +35,28 @@ fn about(stats: &Stats) -> String {
     row("sequence", stats.seq.to_string());
     row("replicas", stats.replicas.to_string());
     row("spaces", stats.spaces.to_string());
+    if let Some(denied) = refusals::denied(stats.access, stats.revoked_ms) {
+        row("rights here", denied);
+    }
     match &stats.last_sync {
         Some(last) => row("last sync", in_words(last)),
         None => row("last sync", "never".to_owned()),
+    }
+    if let Some(moved) =
+        stats.last_moved.as_ref().filter(|it| Some(*it) != stats.last_sync.as_ref())
+    {
+        row("last with entries", in_words(moved));
+    }
+    if let Some(last) = &stats.last_refusal {
+        row("last refusal", refusals::told(last));
     }
     table.to_string()
 }
 
 fn in_words(report: &SyncReport) -> String {
+    let at = report.at_ms.map(|at| format!(", {}", since(at))).unwrap_or_default();
     format!(
-        "{}: {} in, {} out, {} received, {} sent, round trips: {}, {}",
+        "{}{at}: {} in, {} out, {} received, {} sent, round trips: {}, {}",
         report.peer,
         report.entries_in,
         report.entries_out,
@@ -65,7 +77,15 @@ pub(super) async fn sync(
     peer: Option<PeerId>,
 ) -> Result<(), Failed> {
     let store = Store::new(context).await?;
-    let reports = store.ask(store.open(place).await?.sync(peer)).await?;
+    let space = store.space(place.name()).await?;
+    let reports = match store.ask(store.on(space).sync(peer)).await {
+        Ok(reports) => reports,
+        // It names the peer, not the space.
+        Err(failed) if failed.field("space").is_none() => {
+            return Err(store.explained(failed, Some(space)).await);
+        }
+        Err(failed) => return Err(failed),
+    };
     context.out.result(&reports, |reports| table(reports))?;
     match !reports.is_empty() && reports.iter().all(|report| report.error.is_some()) {
         true => Err(Failed::Reported(Exit::Failed)),
@@ -98,6 +118,11 @@ fn table(reports: &[SyncReport]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use peerage_api::{
+        kv::{Access, Denial, LastRefusal},
+        types::UnixMillis,
+    };
+
     use super::*;
 
     fn report(error: Option<&str>) -> SyncReport {
@@ -110,6 +135,7 @@ mod tests {
             entries_out: 3,
             refused: 0,
             ms: 4,
+            at_ms: Some(UnixMillis::now()),
             error: error.map(str::to_owned),
         }
     }
@@ -120,19 +146,38 @@ mod tests {
         for part in ["310 B", "2.1 kB", "4.00 ms", "done", "no grant\\u{1b}"] {
             assert!(table.contains(part), "no {part}: {table}");
         }
-        let last_sync = Some(report(None));
-        let (entries, tombstones, bytes, spaces, seq, replicas) = (5, 2, 900, 1, 9, 2);
-        let file_bytes = 8_400_000;
-        let stats =
-            Stats { entries, tombstones, bytes, file_bytes, spaces, seq, replicas, last_sync };
-        let about = about(&stats);
+        let moved = report(None);
+        let empty = SyncReport { peer: PeerId::random(), entries_in: 0, ..moved.clone() };
+        let (peer, at_ms) = (PeerId::random(), UnixMillis::now());
+        let stats = Stats {
+            entries: 5,
+            tombstones: 2,
+            bytes: 900,
+            file_bytes: 8_400_000,
+            spaces: 1,
+            seq: 9,
+            replicas: 2,
+            last_sync: Some(empty),
+            last_moved: Some(moved),
+            last_refusal: Some(LastRefusal { peer, why: Denial::NoGrant, at_ms }),
+            access: Access::Revoked,
+            revoked_ms: Some(at_ms),
+        };
+        let told = about(&stats);
         for part in [
             "2 remembered",
             "900 B",
             "8.4 MB with all",
+            "0s ago: 0 in, 3 out",
             "10 in, 3 out, 2.1 kB received, 310 B sent",
+            "revoked 0s ago",
+            &format!("{peer} refused 0s ago: there is no grant"),
         ] {
-            assert!(about.contains(part), "no {part}: {about}");
+            assert!(told.contains(part), "no {part}: {told}");
         }
+        let last_moved = stats.last_sync.clone();
+        let access = Access::Granted;
+        let told = about(&Stats { last_moved, last_refusal: None, access, ..stats });
+        assert!(!told.contains("last with") && !told.contains("revoked"), "{told}");
     }
 }

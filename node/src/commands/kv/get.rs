@@ -22,7 +22,14 @@ pub(super) async fn run(
     raw: bool,
 ) -> Result<(), Failed> {
     let store = Store::new(context).await?;
-    let entry = store.ask(store.open(place).await?.get(key)).await?;
+    let space = store.space(place.name()).await?;
+    let entry = match store.ask(store.on(space).get(key)).await {
+        Err(failed) if failed.code() == Some("not_found") => {
+            store.note_if_kept_out(space).await?;
+            return Err(failed);
+        }
+        entry => entry?,
+    };
     let out = context.out;
     if context.global.verbose > 0 {
         out.note(about(&entry));

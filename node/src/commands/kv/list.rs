@@ -51,23 +51,27 @@ pub(super) async fn run(context: Context<'_>, args: Ls) -> Result<(), Failed> {
     let all = Listing { store: &store, space, args: &args };
     let out = context.out;
     // Only what is shown of an entry is kept, however many there are.
-    let more = match (args.keys_only, out.json) {
+    let (more, is_empty) = match (args.keys_only, out.json) {
         (true, _) => {
             let (keys, more) = all.collect(limit, |entry| entry.key).await?;
             out.result(&keys, |keys| joined(keys))?;
-            more
+            (more, keys.is_empty())
         }
         (false, true) => {
             let (entries, more) = all.collect(limit, |entry| entry).await?;
             out.line(&entries)?;
-            more
+            (more, entries.is_empty())
         }
         (false, false) => {
             let (rows, more) = all.collect(limit, |entry| row(&entry)).await?;
+            let is_empty = rows.is_empty();
             out.text(&table(rows))?;
-            more
+            (more, is_empty)
         }
     };
+    if is_empty {
+        store.note_if_kept_out(space).await?;
+    }
     if more {
         out.note("there are more; list them with a higher --limit");
     }

@@ -4,7 +4,7 @@ use std::{io::Read, time::Duration};
 
 use peerage_api::{
     kv::{GrantRequest, Rights},
-    types::Author,
+    types::{Author, SpaceId},
 };
 use serde_json::json;
 
@@ -90,7 +90,7 @@ Examples:
         #[arg(long)]
         qr: bool,
     },
-    /// Join a space by a ticket, or by its id if access was granted
+    /// Join a space by a ticket, or by its id; without a grant it stays empty until there is one
     #[command(after_help = "\
 Examples:
   peerage kv space join TICKET
@@ -116,6 +116,17 @@ Examples:
 struct One {
     /// default, an id, or the name it has on this node
     space: String,
+}
+
+impl One {
+    /// The command that takes a grant back, with the name of the space if a shell takes it as it is.
+    fn revoking(&self, space: SpaceId, grant: &str) -> String {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        match self.space.chars().all(plain) && !self.space.starts_with('-') {
+            true => format!("peerage kv space revoke {} {grant}", self.space),
+            false => format!("peerage kv space revoke {space} {grant}"),
+        }
+    }
 }
 
 /// What is granted.
@@ -198,18 +209,17 @@ pub(super) async fn run(context: Context<'_>, args: Args) -> Result<(), Failed> 
         Command::Ticket { one, terms, qr } => ticket(&store, &one, terms, qr).await,
         Command::Join { ticket, name } => {
             let ticket = given(ticket).await?;
-            let space = store.ask(spaces.join(ticket, name, store.auth())).await?;
+            let joined = store.ask(spaces.join(ticket, name, store.auth())).await?;
+            let space = store.first_contact(joined).await;
             out.result(&space, show::id)?;
-            out.note(format_args!(
-                "joined {}; its entries come by themselves",
-                printable(&space.name)
-            ));
+            store.note_joined(&space).await;
             Ok(())
         }
         Command::Leave { one } => {
             let space = store.owned(&one.space).await?;
             store.ask(spaces.leave(space)).await?;
-            out.result(&json!({ "space": space, "left": true }), |_| format!("{space}: left"))
+            let line = json!({ "space": space, "left": true });
+            out.result(&line, |_| format!("{}: left", printable(&one.space)))
         }
     }
 }
@@ -222,10 +232,7 @@ async fn grant(store: &Store<'_>, one: &One, to: To, terms: Terms) -> Result<(),
     let granted = store.ask(store.spaces().grant(space, request, store.auth())).await?;
     let out = store.desk.context.out;
     out.note(format_args!("they join with: peerage kv space join TICKET, or by the id {space}"));
-    out.note(format_args!(
-        "take it back with: peerage kv space revoke {space} {}",
-        granted.grant.id
-    ));
+    out.note(format_args!("take it back with: {}", one.revoking(space, &granted.grant.id)));
     out.result(&granted, |granted| granted.ticket.clone())
 }
 
@@ -240,7 +247,7 @@ async fn ticket(store: &Store<'_>, one: &One, terms: Terms, draw: bool) -> Resul
     }
     let out = store.desk.context.out;
     out.note("whoever has it may join, with: peerage kv space join TICKET");
-    out.note(format_args!("worthless after: peerage kv space revoke {space} {}", made.grant.id));
+    out.note(format_args!("worthless after: {}", one.revoking(space, &made.grant.id)));
     out.result(&made, |made| made.ticket.clone())
 }
 

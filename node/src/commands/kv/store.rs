@@ -68,11 +68,16 @@ impl<'a> Store<'a> {
 
     /// The space of a command, ready for questions.
     pub(super) async fn open(&self, place: &Place) -> Result<Kv, Failed> {
-        let kv = self.desk.node.kv(self.space(place.name()).await?);
-        Ok(match self.auth() {
+        Ok(self.on(self.space(place.name()).await?))
+    }
+
+    /// A space, ready for questions.
+    pub(super) fn on(&self, space: Space) -> Kv {
+        let kv = self.desk.node.kv(space);
+        match self.auth() {
             Some(auth) => kv.acting(auth),
             None => kv,
-        })
+        }
     }
 
     /// The space that is meant.
@@ -104,9 +109,13 @@ impl<'a> Store<'a> {
         &self,
         question: impl Future<Output = Result<T, KvError>>,
     ) -> Result<T, Failed> {
-        match &self.acting {
+        let answer = match &self.acting {
             Some(acting) => acting.ask(question).await,
             None => self.desk.context.within("no answer", question).await,
+        };
+        match answer {
+            Ok(answer) => Ok(answer),
+            Err(failed) => Err(self.explained(failed, None).await),
         }
     }
 }
@@ -154,7 +163,7 @@ fn listed<'s>(spaces: impl Iterator<Item = &'s SpaceInfo>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use peerage_api::kv::SpaceKind;
+    use peerage_api::kv::{Access, SpaceKind};
 
     use super::*;
 
@@ -164,6 +173,9 @@ mod tests {
             name: name.to_owned(),
             kind: SpaceKind::Joined,
             rights: None,
+            access: Access::None,
+            revoked_ms: None,
+            last_refusal: None,
             entries: 0,
             bytes: 0,
             grants: vec![],

@@ -21,7 +21,21 @@ fn a_space_is_made_named_listed_and_left() {
     let sandbox = Sandbox::new();
     let _daemon = sandbox.up(&[]);
     let made = space(&sandbox, &["create", "team"]);
-    assert_eq!(fields(&made), ["bytes", "entries", "grants", "kind", "name", "rights", "space"]);
+    assert_eq!(
+        fields(&made),
+        [
+            "access",
+            "bytes",
+            "entries",
+            "grants",
+            "kind",
+            "last_refusal",
+            "name",
+            "revoked_ms",
+            "rights",
+            "space"
+        ]
+    );
     let id = made["space"].as_str().unwrap();
     assert!(id.starts_with("space1"));
     assert_eq!((&made["kind"], &made["rights"]), (&json!("owned"), &json!("write")));
@@ -52,9 +66,15 @@ fn a_peer_without_a_grant_is_refused_and_one_with_a_grant_is_not() {
     let made = space(ada, &["create", "team"]);
     let id = made["space"].as_str().unwrap();
     kv(ada, &["put", "tasks/1", "buy tea", "--space", "team"]);
-    space(ben, &["join", id, "--name", "of ada"]);
+    let joined = ben.run(&["kv", "space", "join", id, "--name", "of ada", "--json"]);
+    assert_eq!((joined.code, &joined.json()["access"]), (Some(0), &json!("none")), "{joined:?}");
+    let remedy = format!("peerage kv space grant {id} --to {}", pair.ben_up.id());
+    for part in ["may not read it yet", pair.ada_up.id(), "there is no grant", &remedy] {
+        assert!(joined.stderr.contains(part), "no {part}: {joined:?}");
+    }
     let write = ["put", "tasks/2", "x", "--space", "of ada"];
     assert_eq!(failure(ben, &write), refused("no_grant"));
+    refusals_are_seen(ben, "of ada", pair.ada_up.id(), &remedy);
     let sync = ben.run(&["kv", "sync", pair.ada_up.id(), "--space", id, "--json"]);
     assert_eq!((sync.code, sync.error_code().as_str()), (Some(5), "refused"), "{sync:?}");
     assert!(sync.stderr.contains("grant"), "{sync:?}");
@@ -81,6 +101,70 @@ fn a_peer_without_a_grant_is_refused_and_one_with_a_grant_is_not() {
         failure(ada, &["space", "revoke", "team", &"0".repeat(32)]),
         failed("no_such_grant")
     );
+}
+
+/// Everything that could make somebody wonder why a space is empty says that a peer has refused it,
+/// and what the owner has to type.
+fn refusals_are_seen(sandbox: &Sandbox, name: &str, by: &str, remedy: &str) {
+    let place = ["--space", name];
+    for (args, code, said) in [
+        (&["kv", "ls"][..], 0, remedy),
+        (&["kv", "get", "tasks/1"], 1, remedy),
+        (&["kv", "sync"], 5, remedy),
+        (&["kv", "sync", by], 5, remedy),
+        (&["kv", "put", "k", "v"], 5, remedy),
+    ] {
+        let told = sandbox.run(&[args, &place].concat());
+        assert!(told.code == Some(code) && told.stderr.contains(said), "{told:?}");
+    }
+    let listed = sandbox.run(&["kv", "ls", "--space", name, "--json"]);
+    assert_eq!((listed.json(), listed.code), (json!([]), Some(0)), "{listed:?}");
+    let all = failure(sandbox, &["sync", "--space", name]);
+    assert_eq!(all, refused("refused_by_all"));
+    let stats = kv(sandbox, &["stats", "--space", name]);
+    assert_eq!(stats["last_refusal"]["peer"], by);
+    assert_eq!(stats["last_refusal"]["why"], "no_grant");
+    for args in [&["stats", "--space", name][..], &["space", "ls"], &["space", "show", name]] {
+        let shown = text(sandbox, args);
+        assert!(shown.contains(by) && shown.contains("there is no grant"), "{shown}");
+    }
+}
+
+#[test]
+fn a_node_whose_grant_is_revoked_learns_it_by_being_refused_and_keeps_what_it_has() {
+    let pair = pair();
+    let (ada, ben) = (&pair.ada, &pair.ben);
+    space(ada, &["create", "team"]);
+    kv(ada, &["put", "a", "x", "--space", "team"]);
+    let granted = space(ada, &["grant", "team", "--to", pair.ben_up.id(), "--write"]);
+    let (ticket, grant) = (granted["ticket"].as_str().unwrap(), &granted["grant"]["id"]);
+    assert_eq!(space(ben, &["join", ticket])["access"], "granted");
+    ben.until(&["kv", "ls", "--space", "team"], |listed| listed[0]["value"] == "x");
+    kv(ben, &["put", "b", "y", "--space", "team"]);
+    let revoke = ["space", "revoke", "team", grant.as_str().unwrap()];
+    kv(ada, &revoke);
+    // By itself, without anybody asking for it.
+    ben.until(&["kv", "space", "show", "team"], |shown| shown["access"] == "revoked");
+    let write = ben.run(&["kv", "put", "b", "z", "--space", "team"]);
+    assert_eq!(write.code, Some(5), "{write:?}");
+    let remedy = format!("--to {} --write", pair.ben_up.id());
+    for part in ["in team was taken back", "kv space grant space1", &remedy] {
+        assert!(write.stderr.contains(part), "no {part}: {write:?}");
+    }
+    assert_eq!(failure(ben, &["put", "b", "z", "--space", "team"]), refused("revoked"));
+    assert_eq!(kv(ben, &["get", "b", "--space", "team"])["value"], "y");
+    assert_eq!(kv(ben, &["stats", "--space", "team"])["access"], "revoked");
+    for args in [&["stats", "--space", "team"][..], &["space", "ls"], &["space", "show", "team"]] {
+        let shown = text(ben, args);
+        assert!(shown.contains("revoked "), "{shown}");
+    }
+
+    assert_eq!(failure(ada, &revoke), failed("already_revoked"));
+    let cut = ada.run(&["kv", "space", "revoke", "team", "3f2a"]);
+    assert!(cut.code == Some(1) && cut.stderr.contains("32 hexadecimal digits"), "{cut:?}");
+    let prefix = "p".repeat(1025);
+    let long = ada.run(&["kv", "space", "ticket", "team", "--prefix", &prefix]);
+    assert!(long.code == Some(1) && long.stderr.contains("the prefix has 1025 bytes"), "{long:?}");
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use std::{cmp::Reverse, collections::BTreeSet};
 
+use peerage_api::kv::Access;
 use peerage_types::{Author, Hlc, UnixMillis};
-use peerage_wire::kv::grant::{Grant, GrantId, Grantee, Rights};
+use peerage_wire::kv::grant::{Grant, GrantId, Grantee, Revocation, Rights, Signed};
 
 use super::{Grants, Held, MAX_CHAIN, MAX_SHOWN, Terms, end};
 
@@ -50,6 +51,39 @@ impl Grants {
         live.map(|(_, grant)| grant.rights).max().map(super::show::rights)
     }
 
+    /// Whether somebody may do anything now, with some keys at least; if that was taken back, when.
+    #[must_use]
+    pub fn access(&self, who: &Author, now: UnixMillis) -> (Access, Option<UnixMillis>) {
+        let given = self.given((*who).into());
+        let revoked = given.iter().filter_map(|at| self.revocation(*at)).map(|it| it.at.at()).max();
+        match (self.rights(who, now), revoked) {
+            (Some(_), _) => (Access::Granted, None),
+            (None, Some(_)) => (Access::Revoked, revoked),
+            (None, None) if given.is_empty() => (Access::None, None),
+            (None, None) => (Access::Ended, None),
+        }
+    }
+
+    /// When what let somebody write a key was taken back; nothing if another grant is left, or there
+    /// was none.
+    #[must_use]
+    pub fn write_revoked(&self, author: &Author, key: &str) -> Option<UnixMillis> {
+        let covers = |at: &&usize| {
+            let grant = &self.held[**at].grant;
+            grant.rights == Rights::Write && key.starts_with(&grant.prefix)
+        };
+        let covering = self.given((*author).into()).iter().filter(covers);
+        let revoked: Option<Vec<_>> = covering.map(|at| self.revocation(*at)).collect();
+        revoked?.iter().map(|it| it.at.at()).max()
+    }
+
+    /// The revocation of a grant, or of one that it was derived from, that is dated first: no other
+    /// leaves less.
+    pub(super) fn revocation(&self, at: usize) -> Option<&Signed<Revocation>> {
+        let revoked = self.chain(at).filter_map(|link| link.revoked.as_ref());
+        revoked.min_by_key(|it| (it.at, it.id()))
+    }
+
     /// The grant of `who` from which that much can be passed on: the one nearest to the key of the
     /// space, so that it can be passed on again as often as possible.
     #[must_use]
@@ -89,7 +123,7 @@ impl Grants {
         self.ids.get(id).is_some_and(issued)
     }
 
-    fn given(&self, to: Grantee) -> &[usize] {
+    pub(super) fn given(&self, to: Grantee) -> &[usize] {
         self.of.get(&to).map_or(&[], |given| given)
     }
 

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use peerage_api::kv;
 use peerage_types::{Author, UnixMillis};
-use peerage_wire::kv::grant::{Grant, GrantId, Rights, Signed};
+use peerage_wire::kv::grant::{Grant, GrantId, GrantRecord, Rights, Signed};
 
-use super::{Grants, Held};
+use super::{Grants, Held, MAX_SHOWN};
 
 impl Grants {
     /// The records that show a peer what somebody may do now, parents first; of many chains up to
-    /// [`MAX_SHOWN`](super::MAX_SHOWN), those that cover most. `None` when it may do nothing.
+    /// [`MAX_SHOWN`], those that cover most. `None` when it may do nothing.
     #[must_use]
     pub fn chain_for(&self, who: &Author, now: UnixMillis) -> Option<Vec<Bytes>> {
         let most = self.most((*who).into(), now);
@@ -25,6 +25,25 @@ impl Grants {
             }
         }
         (!records.is_empty()).then_some(records)
+    }
+
+    /// The revocations that tell somebody why it may do nothing any more: for each of its grants that is
+    /// among the records which it has shown, the one that is dated first, unless it has shown that,
+    /// too. At most [`MAX_SHOWN`]; of more the next ones are told when it shows what it has left.
+    #[must_use]
+    pub fn why_not<'a>(
+        &self,
+        who: &Author,
+        shown: impl IntoIterator<Item = &'a Bytes>,
+    ) -> Vec<Bytes> {
+        let shown: BTreeSet<_> =
+            shown.into_iter().filter_map(|record| GrantRecord::claimed_id(record)).collect();
+        let of_theirs = self.given((*who).into()).iter();
+        let of_theirs = of_theirs.filter(|at| shown.contains(&self.held[**at].grant.id()));
+        let mut told = BTreeSet::new();
+        let why = of_theirs.filter_map(|at| self.revocation(*at));
+        let why = why.filter(|it| !shown.contains(&it.id()) && told.insert(it.id()));
+        why.take(MAX_SHOWN).map(Signed::bytes).cloned().collect()
     }
 
     /// A grant and those it was derived from, parents first: what goes into a ticket.
@@ -70,6 +89,12 @@ impl Grants {
     #[must_use]
     pub fn shown(&self, id: &GrantId) -> Option<kv::Grant> {
         self.ids.get(id).map(|at| self.show(*at))
+    }
+
+    /// When a grant itself was revoked, if it was.
+    #[must_use]
+    pub fn revoked(&self, id: &GrantId) -> Option<UnixMillis> {
+        self.get(id)?.revoked.as_ref().map(|it| it.at.at())
     }
 
     fn show(&self, at: usize) -> kv::Grant {

@@ -11,7 +11,7 @@ use peerage_types::{Hlc, Space, SpaceId, UnixMillis};
 use peerage_wire::{
     identity::SigningKey,
     kv::{
-        grant::{GrantId, Grantee, space_key},
+        grant::{GrantId, Grantee, MAX_PREFIX_BYTES, space_key},
         ticket::{Holder, SpaceTicket as Ticket},
     },
 };
@@ -64,11 +64,15 @@ impl Kv {
             Some(grants) => grants.rights(&self.0.local.author, now),
         };
         let grants = grants.filter(|_| with_grants).map(|grants| grants.list());
+        let (access, revoked_ms) = self.0.replica.access(&id, now);
         SpaceInfo {
             space: owned,
             name,
             kind,
             rights,
+            access,
+            revoked_ms,
+            last_refusal: self.0.replica.last_refusal(&id),
             entries,
             bytes,
             grants: grants.unwrap_or_default(),
@@ -114,6 +118,7 @@ impl Kv {
         now: UnixMillis,
     ) -> Result<SpaceTicket, KvError> {
         let space = Space::Owned(id);
+        check_prefix(&terms.prefix)?;
         let joined = self.joined(id)?;
         let grants = self.grants(id)?;
         let own = space_key(&signer.key, &joined.name);
@@ -149,13 +154,19 @@ impl Kv {
         let signer = self.signer(ask.auth.as_ref(), &users)?;
         let (id, now) = (ask.space, UnixMillis::now());
         let grants = self.grants(id)?;
-        let grant = GrantId::parse(&ask.grant).filter(|grant| grants.shown(grant).is_some());
-        let grant = grant.ok_or_else(|| no_such(id, &ask.grant))?;
+        let grant = grant_id(&ask.grant)?;
+        if grants.shown(&grant).is_none() {
+            return Err(no_such(id, &grant.to_string()));
+        }
         let own = space_key(&signer.key, &self.joined(id)?.name);
         let key = if own.verifying_key().as_bytes() == &id.0 { &own } else { &*signer.key };
         if !grants.may_revoke(key.verifying_key().as_bytes(), &grant) {
             let what = format!("take {grant} back");
             return Err(KvError::NoGrant { space: Space::Owned(id), what });
+        }
+        if let Some(at_ms) = grants.revoked(&grant) {
+            let (space, id) = (Space::Owned(id), grant.to_string());
+            return Err(KvError::AlreadyRevoked { space, id, at_ms });
         }
         let made = grants.revoke(key, grant, Hlc::new(now, u16::MAX));
         let made = made.map_err(|error| bad("grant", &error))?;
@@ -298,6 +309,25 @@ fn checked(name: String) -> Result<String, KvError> {
         1..=MAX_SPACE_NAME => Ok(name),
         bytes => field(format!("has {bytes} bytes; the most is {MAX_SPACE_NAME}")),
     }
+}
+
+/// Whether keys can begin so.
+fn check_prefix(prefix: &str) -> Result<(), KvError> {
+    let (bytes, max) = (prefix.len() as u64, MAX_PREFIX_BYTES as u64);
+    if bytes > max {
+        return Err(KvError::TooLarge { what: "the prefix".into(), bytes, max });
+    }
+    match prefix.contains('\0') {
+        true => Err(bad("prefix", &"has a NUL character, which no key has")),
+        false => Ok(()),
+    }
+}
+
+/// The id of a grant as people copy it.
+fn grant_id(text: &str) -> Result<GrantId, KvError> {
+    let id = GrantId::parse(&text.trim().to_ascii_lowercase());
+    let no_id = "must be 32 hexadecimal digits; `peerage kv space show` lists the grants";
+    id.ok_or_else(|| bad("id of the grant", &no_id))
 }
 
 /// How a space is called that was joined by its id.

@@ -66,7 +66,7 @@ impl Replica {
         let first = first.map_err(|behind| KvError::Clock { seconds: behind.seconds })?;
         if let Some(denied) = writes.prepared.iter().zip(first.0..).find_map(|((_, write), hlc)| {
             let key = write.key.as_str();
-            (!space.may_write(&signer.author, key, Hlc(hlc))).then(|| space.no_grant(key))
+            space.denies(&signer.author, key, Hlc(hlc))
         }) {
             return Err(denied);
         }

@@ -60,12 +60,27 @@ impl Replica {
     pub async fn stats(&self, space: Space) -> Result<Stats, KvError> {
         let space = self.named(space)?;
         let no = space.place.no;
-        let read = self.inner.kv.read(move |snapshot| peers::last(snapshot, no));
-        let (replicas, last_sync) = read.await.map_err(stored)?;
+        let read = self.inner.kv.read(move |snapshot| peers::known(snapshot, no));
+        let peers::Known { replicas, last_sync, last_moved } = read.await.map_err(stored)?;
+        let (access, revoked_ms) = space.access(&self.inner.local.author, UnixMillis::now());
+        let last_refusal = space.last_refusal();
         let Counters { head: seq, entries, tombstones, bytes } = *space.counters.borrow();
         let spaces = self.all().len() as u64;
         let file_bytes = self.inner.kv.file_bytes();
-        Ok(Stats { entries, tombstones, bytes, file_bytes, spaces, seq, replicas, last_sync })
+        Ok(Stats {
+            entries,
+            tombstones,
+            bytes,
+            file_bytes,
+            spaces,
+            seq,
+            replicas,
+            last_sync,
+            last_moved,
+            last_refusal,
+            access,
+            revoked_ms,
+        })
     }
 }
 

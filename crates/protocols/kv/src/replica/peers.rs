@@ -65,24 +65,47 @@ fn each(
     })
 }
 
-/// How many peers are remembered, and the last session with one of them in which entries travelled,
-/// or that was the first with its peer.
-pub(super) fn last(
-    read: &impl KvRead,
-    space: SpaceNo,
-) -> Result<(u64, Option<SyncReport>), StoreError> {
-    let (mut count, mut last) = (0, None::<(UnixMillis, PeerId, ReplicaRow)>);
+/// What is remembered of all peers.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// How many they are.
+    pub(super) replicas: u64,
+    /// The last session in which entries travelled, or that was the first with its peer.
+    pub(super) last_sync: Option<SyncReport>,
+    /// The last session in which entries travelled.
+    pub(super) last_moved: Option<SyncReport>,
+}
+
+pub(super) fn known(read: &impl KvRead, space: SpaceNo) -> Result<Known, StoreError> {
+    let mut known = Known::default();
     each(read, space, &mut |key, row| {
         let Ok(peer) = PeerId::from_bytes(&key[rows::meta(Meta::Replica, space).len()..]) else {
             return;
         };
-        count += 1;
-        let later = last.as_ref().is_none_or(|(at, ..)| row.synced_at > *at);
-        if later && row.synced_at.0 > 0 {
-            last = Some((row.synced_at, peer, row));
+        known.replicas += 1;
+        if row.synced_at.0 > 0 {
+            known.on_report(row.report(peer));
         }
     })?;
-    Ok((count, last.map(|(_, peer, row)| row.report(peer))))
+    Ok(known)
+}
+
+impl Known {
+    fn on_report(&mut self, report: SyncReport) {
+        let is_later =
+            |than: &Option<SyncReport>| than.as_ref().is_none_or(|it| report.at_ms > it.at_ms);
+        if moved(&report) && is_later(&self.last_moved) {
+            self.last_moved = Some(report.clone());
+        }
+        if is_later(&self.last_sync) {
+            self.last_sync = Some(report);
+        }
+    }
+}
+
+/// Whether entries travelled.
+fn moved(report: &SyncReport) -> bool {
+    report.entries_in + report.entries_out + report.refused > 0
 }
 
 impl Replica {
@@ -108,7 +131,8 @@ impl Replica {
         now: UnixMillis,
     ) -> Result<(), KvError> {
         let space = self.joined(space)?;
-        let moved = report.entries_in + report.entries_out + report.refused > 0;
+        space.on_served(&peer);
+        let moved = moved(&report);
         let noted = (cursor, equal.map(|equal| equal.head));
         if space.is_noted(peer, noted, now) && !moved {
             return Ok(());

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use peerage_api::kv::{KvError, SpaceKind};
+use peerage_api::kv::{LastRefusal, SpaceKind};
 use peerage_types::{PeerId, Space, UnixMillis};
 use tokio::sync::{Semaphore, watch};
 
@@ -33,6 +33,7 @@ pub(crate) struct SpaceState {
     pub(crate) counters: watch::Sender<Counters>,
     pub(crate) watchers: Arc<Semaphore>,
     noted: Mutex<HashMap<PeerId, (UnixMillis, Noted)>>,
+    pub(super) refusal: Mutex<Option<LastRefusal>>,
 }
 
 /// What a session tells of a peer: how far its feed was taken over, and this side's last change if both
@@ -60,6 +61,7 @@ impl SpaceState {
             counters: watch::Sender::new(counters),
             watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
             noted: Mutex::default(),
+            refusal: Mutex::default(),
         }
     }
 
@@ -106,10 +108,6 @@ impl SpaceState {
 
     pub(crate) fn set_grants(&self, grants: Grants) {
         *self.grants.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(grants));
-    }
-
-    pub(crate) fn no_grant(&self, key: &str) -> KvError {
-        KvError::NoGrant { space: self.space, what: format!("write {key:?}") }
     }
 
     pub(crate) fn shown(&self) -> Joined {

@@ -143,6 +143,7 @@ impl ReplicaRow {
             entries_out,
             refused,
             ms,
+            at_ms: Some(self.synced_at),
             error: None,
         }
     }

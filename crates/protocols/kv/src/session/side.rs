@@ -16,6 +16,7 @@ use super::{
     intake::Intake,
     line::Line,
     reconcile::Withheld,
+    refusal::Meeting,
     turn::{End, hear},
 };
 use crate::{Cursor, Equal, KeyHash, Node, PeerRow, Refusal, Replica, View};
@@ -54,6 +55,8 @@ pub(super) struct Side<S, N> {
     /// The other one has, or cannot.
     was_fed: bool,
     has_shown_grants: bool,
+    /// The other side has had a turn, and shown its grants in it.
+    has_heard: bool,
     /// This side has sent enough.
     pub(super) cut: bool,
     was_cut: bool,
@@ -111,6 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, N: Fn() -> UnixMillis + Sync> Side<S, N>
             has_fed: false,
             was_fed: false,
             has_shown_grants: false,
+            has_heard: false,
             cut: false,
             was_cut: false,
             sent: 0,
@@ -189,8 +193,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin, N: Fn() -> UnixMillis + Sync> Side<S, N>
         if is_idle {
             self.intake.view = self.view.take();
         }
-        let Self { line, intake, compare, now, .. } = self;
-        let heard = hear(line, intake, &mut compare.ledger, now).await?;
+        let Self { line, intake, compare, now, replica, space, peer, .. } = self;
+        let heard = match hear(line, intake, &mut compare.ledger, now).await {
+            Err(SessionError::Refused { reason }) => {
+                let meeting = Meeting { replica, space: *space, peer: *peer };
+                return Err(meeting.refused(line, reason, now()).await);
+            }
+            heard => heard?,
+        };
         let is_let_go = is_idle && self.told.is_some() && self.intake.view.is_none();
         if is_idle {
             self.view = self.intake.view.take();
@@ -202,6 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, N: Fn() -> UnixMillis + Sync> Side<S, N>
             self.theirs.state = Some(state);
         }
         self.was_fed |= self.told.is_some();
+        self.has_heard = true;
         if heard.end == End::Done {
             self.renew().await?;
             return Ok(Some(self.is_equal()));
@@ -251,8 +262,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, N: Fn() -> UnixMillis + Sync> Side<S, N>
     /// Nothing is under way: both have the same, or something is to be begun.
     async fn settle(&mut self) -> Result<Spoken, SessionError> {
         self.renew().await?;
-        if self.is_equal() {
+        if self.is_equal() && (self.has_heard || self.ours.grants == self.theirs.grants) {
             return self.say_done(true).await;
+        }
+        if self.is_equal() {
+            // It has grants to show.
+            return self.tell_and_pass().await;
         }
         if self.has_taught || self.theirs.state.is_none() {
             return self.tell_and_pass().await;
@@ -331,8 +346,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, N: Fn() -> UnixMillis + Sync> Side<S, N>
             Err(refusal) => {
                 let is_gone = refusal == Refusal::NoSuchSpace;
                 let reason = if is_gone { Reason::NoSuchSpace } else { Reason::NoGrant };
-                self.line.say(&Frame::Refused(reason)).await?;
-                self.line.close().await?;
+                let Self { line, intake, replica, space, peer, .. } = self;
+                let meeting = Meeting { replica, space: *space, peer: *peer };
+                meeting.refuse(line, reason, &intake.grants).await?;
                 return Err(SessionError::Declined(reason));
             }
         }
@@ -379,6 +395,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, N: Fn() -> UnixMillis + Sync> Side<S, N>
             entries_out: self.sent,
             refused: self.intake.refused,
             ms: now.since(self.began).as_millis() as u64,
+            at_ms: Some(now),
             error: None,
         };
         let is_partial = self.view.as_ref().is_none_or(View::is_partial);

@@ -2,7 +2,7 @@
 
 use peerage_api::kv::{Grant, Rights, SpaceInfo, SpaceKind};
 
-use super::super::{get::left, shapes};
+use super::super::{get::left, refusals, shapes};
 use crate::output::{Table, bytes, printable, since};
 
 /// What it is named by, everywhere.
@@ -18,12 +18,17 @@ fn kind(kind: SpaceKind) -> &'static str {
     }
 }
 
-fn rights(rights: Option<Rights>) -> &'static str {
+fn rights(rights: Rights) -> &'static str {
     match rights {
-        Some(Rights::Write) => "read, write",
-        Some(Rights::Read) => "read",
-        None => "none yet",
+        Rights::Write => "read, write",
+        Rights::Read => "read",
     }
+}
+
+/// What this node may do, or why that is nothing.
+fn rights_here(space: &SpaceInfo) -> String {
+    let denied = || refusals::denied(space.access, space.revoked_ms).unwrap_or_default();
+    space.rights.map_or_else(denied, |it| rights(it).to_owned())
 }
 
 pub(super) fn table(spaces: &[SpaceInfo]) -> String {
@@ -32,13 +37,19 @@ pub(super) fn table(spaces: &[SpaceInfo]) -> String {
         table.row([
             printable(&space.name),
             kind(space.kind).to_owned(),
-            rights(space.rights).to_owned(),
+            rights_here(space),
             space.entries.to_string(),
             bytes(space.bytes),
             id(space),
         ]);
     }
-    table.to_string()
+    // Below, one a line: few have been refused, and a column would part names and ids.
+    let refused = |space: &SpaceInfo| {
+        let last = space.last_refusal.as_ref()?;
+        Some(format!("\n{}: {}", printable(&space.name), refusals::told(last)))
+    };
+    let refused: String = spaces.iter().filter_map(refused).collect();
+    format!("{}{refused}", table.to_string().trim_end())
 }
 
 pub(super) fn about(space: &SpaceInfo) -> String {
@@ -47,9 +58,12 @@ pub(super) fn about(space: &SpaceInfo) -> String {
     row("space", id(space));
     row("name", printable(&space.name));
     row("kind", kind(space.kind).to_owned());
-    row("rights here", rights(space.rights).to_owned());
+    row("rights here", rights_here(space));
     row("entries", space.entries.to_string());
     row("size", bytes(space.bytes));
+    if let Some(last) = &space.last_refusal {
+        row("last refusal", refusals::told(last));
+    }
     match &space.grants[..] {
         [] => table.to_string(),
         grants => format!("{table}\n{}", listed(grants)),
@@ -62,7 +76,7 @@ fn listed(grants: &[Grant]) -> String {
         table.row([
             printable(&grant.id),
             grant.to.as_ref().map_or_else(|| "a ticket".to_owned(), ToString::to_string),
-            rights(Some(grant.rights)).to_owned(),
+            rights(grant.rights).to_owned(),
             printable(&grant.prefix),
             validity(grant),
             grant.by.as_ref().map_or_else(|| "owner".to_owned(), shapes::who),
@@ -83,7 +97,10 @@ fn validity(grant: &Grant) -> String {
 
 #[cfg(test)]
 mod tests {
-    use peerage_api::types::{Author, SpaceId, UnixMillis};
+    use peerage_api::{
+        kv::{Access, Denial, LastRefusal},
+        types::{Author, PeerId, SpaceId, UnixMillis},
+    };
 
     use super::*;
 
@@ -108,6 +125,9 @@ mod tests {
             name: "team\u{1b}".to_owned(),
             kind: SpaceKind::Owned,
             rights: Some(Rights::Write),
+            access: Access::Granted,
+            revoked_ms: None,
+            last_refusal: None,
             entries: 5,
             bytes: 900,
             grants: vec![
@@ -135,8 +155,33 @@ mod tests {
         ] {
             assert!(about.contains(part), "no {part}: {about}");
         }
-        let bare = SpaceInfo { space: None, kind: SpaceKind::Default, rights: None, ..space };
+        let bare = SpaceInfo { space: None, kind: SpaceKind::Default, ..space.clone() };
         let table = table(&[bare]);
-        assert!(table.contains("none yet") && table.contains("default"), "{table}");
+        assert!(table.contains("read, write") && table.contains("default"), "{table}");
+    }
+
+    #[test]
+    fn a_space_that_this_node_is_kept_out_of_is_shown_with_the_reason() {
+        let (peer, at_ms) = (PeerId::random(), UnixMillis::now());
+        let space = |access| SpaceInfo {
+            space: Some(SpaceId([1; 32])),
+            name: "team".to_owned(),
+            kind: SpaceKind::Joined,
+            rights: None,
+            access,
+            revoked_ms: Some(at_ms),
+            last_refusal: Some(LastRefusal { peer, why: Denial::NoGrant, at_ms }),
+            entries: 0,
+            bytes: 0,
+            grants: vec![],
+        };
+        for (access, word) in
+            [(Access::None, "none yet"), (Access::Ended, "ended"), (Access::Revoked, "revoked 0s")]
+        {
+            for shown in [about(&space(access)), table(&[space(access)])] {
+                assert!(shown.contains(word), "no {word}: {shown}");
+                assert!(shown.contains(&format!("{peer} refused 0s ago: there is no")), "{shown}");
+            }
+        }
     }
 }

@@ -125,6 +125,7 @@ async fn a_cursor_is_kept_with_what_was_taken_over_a_restart() {
         entries_out: 5,
         refused: 6,
         ms: 7,
+        at_ms: Some(START),
         error: None,
     };
     let equal = Some(Equal { as_of: UnixMillis(0), head: 1 });
@@ -139,7 +140,12 @@ async fn a_cursor_is_kept_with_what_was_taken_over_a_restart() {
     let nothing = SyncReport { entries_in: 0, entries_out: 0, refused: 0, ..report.clone() };
     let later = START.plus(Duration::from_secs(30));
     two.synced(&space, peer(1), nothing.clone(), equal, None, later).await.unwrap();
-    assert_eq!(two.stats(Space::Default).await.unwrap().last_sync, Some(report));
+    assert_eq!(two.stats(Space::Default).await.unwrap().last_sync, Some(report.clone()));
+    // The first one with another peer is told of, and hides none in which something travelled.
+    let other = SyncReport { peer: peer(3), at_ms: Some(later), ..nothing.clone() };
+    two.synced(&space, peer(3), other.clone(), equal, None, later).await.unwrap();
+    let stats = two.stats(Space::Default).await.unwrap();
+    assert_eq!((stats.last_sync, stats.last_moved), (Some(other), Some(report)));
     power.cut_after(0);
     let later = later.plus(Duration::from_secs(30));
     two.synced(&space, peer(1), nothing.clone(), equal, None, later).await.unwrap();

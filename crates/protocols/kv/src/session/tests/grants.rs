@@ -1,7 +1,12 @@
 //! Owned spaces: who is let in, and what they see.
 
-use peerage_api::kv::SpaceKind;
-use peerage_wire::kv::grant::{GrantId, Rights};
+use futures::AsyncWriteExt as _;
+use peerage_api::{
+    Failure as _,
+    kv::{Access, Denial, LastRefusal, SpaceKind},
+};
+use peerage_types::Hlc;
+use peerage_wire::kv::grant::{GrantId, Revocation, Rights, Signed};
 
 use super::*;
 use crate::grants::{Terms, founding};
@@ -37,9 +42,34 @@ async fn grant(owner: &Peer, space: SpaceId, to: &Peer, rights: Rights, prefix: 
     let grants = owner.replica.grants(&space).unwrap();
     let to = to.replica.local().author.into();
     let terms = Terms { to, rights, prefix: prefix.into(), expires: None };
-    let made = grants.issue(&space_key(), None, terms, START, [7; 8]).unwrap();
+    // Another one than the same before.
+    let nonce = [grants.all().len() as u8; 8];
+    let made = grants.issue(&space_key(), None, terms, START, nonce).unwrap();
     owner.replica.add_grants(&space, vec![made.bytes().clone()], START).await.unwrap();
     made.id()
+}
+
+/// The owner takes a grant back; only the owner knows.
+async fn revoke(owner: &Peer, space: SpaceId, grant: GrantId, at: Hlc) -> Bytes {
+    let grants = owner.replica.grants(&space).unwrap();
+    let revoked = grants.revoke(&space_key(), grant, at).unwrap().bytes().clone();
+    owner.replica.add_grants(&space, vec![revoked.clone()], START).await.unwrap();
+    revoked
+}
+
+/// A member that may do what the owner lets it do, and has everything.
+async fn member(owner: &Peer, space: SpaceId) -> (Peer, GrantId) {
+    let member = peer(2).await;
+    join(&member, space).await;
+    let given = grant(owner, space, &member, Rights::Write, "").await;
+    assert!(meet_in(space, &member, owner).await.0.unwrap().equal);
+    (member, given)
+}
+
+async fn try_write(peer: &Peer, space: SpaceId) -> Result<(), KvError> {
+    let signer = peer.replica.local().clone();
+    let write = vec![put("mine", 1)];
+    peer.replica.apply(Space::Owned(space), &signer, write, START).await.map(drop)
 }
 
 async fn meet_in(
@@ -181,6 +211,145 @@ async fn a_revocation_comes_before_the_entries_and_shuts_out() {
     assert!(meet_in(space, &other, &owner).await.0.unwrap().equal);
     let (first, _) = meet_in(space, &member, &other).await;
     assert!(matches!(first, Err(SessionError::Refused { reason: Reason::NoGrant })), "{first:?}");
+}
+
+#[tokio::test]
+async fn grants_and_revocations_reach_the_other_side_whoever_opens_also_if_entries_are_equal() {
+    for owner_opens in [false, true] {
+        let (owner, space) = owner().await;
+        let (member, _) = member(&owner, space).await;
+        let third = peer(3).await;
+        let of_third = grant(&owner, space, &third, Rights::Write, "").await;
+        revoke(&owner, space, of_third, Hlc::new(START, 9)).await;
+        let (one, two) = if owner_opens { (&owner, &member) } else { (&member, &owner) };
+        let (first, second) = meet_in(space, one, two).await;
+        assert!(first.unwrap().equal && second.unwrap().equal);
+        let digest = |of: &Peer| of.replica.grants(&space).unwrap().digest();
+        assert_eq!(digest(&owner), digest(&member));
+        let (first, _) = meet_in(space, one, two).await;
+        assert!(bytes(&first.unwrap()) < 200);
+    }
+}
+
+#[tokio::test]
+async fn who_was_revoked_is_told_by_whoever_refuses_it_and_writes_no_more() {
+    for owner_opens in [false, true] {
+        let (owner, space) = owner().await;
+        let (member, given) = member(&owner, space).await;
+        try_write(&member, space).await.unwrap();
+        // By a clock that is ahead of that of the member.
+        let ahead = START.plus(Duration::from_secs(1));
+        revoke(&owner, space, given, Hlc::new(ahead, u16::MAX)).await;
+        try_write(&member, space).await.unwrap();
+        let (refused, refuses) = match owner_opens {
+            false => meet_in(space, &member, &owner).await,
+            true => {
+                let (owner, member) = meet_in(space, &owner, &member).await;
+                (member, owner)
+            }
+        };
+        assert!(
+            matches!(refused, Err(SessionError::Refused { reason: Reason::NoGrant })),
+            "{refused:?}"
+        );
+        assert!(matches!(refuses, Err(SessionError::Declined(Reason::NoGrant))), "{refuses:?}");
+        let replica = &member.replica;
+        assert_eq!(replica.access(&space, START), (Access::Revoked, Some(ahead)));
+        let error = try_write(&member, space).await.unwrap_err();
+        assert!(matches!(error, KvError::Revoked { at_ms, .. } if at_ms == ahead), "{error:?}");
+        assert!(error.is_refusal() && error.to_string().contains("kv space grant"), "{error}");
+        for name in ["a/1", "mine"] {
+            replica.get(Space::Owned(space), key(name), START).await.unwrap();
+        }
+        let refusal = LastRefusal { peer: owner.id, why: Denial::NoGrant, at_ms: START };
+        assert_eq!(replica.last_refusal(&space), Some(refusal));
+        let stats = replica.stats(Space::Owned(space)).await.unwrap();
+        assert_eq!((stats.access, stats.last_refusal), (Access::Revoked, Some(refusal)));
+        // Until it is let in again.
+        grant(&owner, space, &member, Rights::Write, "").await;
+        assert!(meet_in(space, &member, &owner).await.0.unwrap().equal);
+        assert_eq!(replica.access(&space, START), (Access::Granted, None));
+        assert_eq!(replica.last_refusal(&space), None);
+    }
+}
+
+#[tokio::test]
+async fn of_many_revocations_no_more_are_told_than_chains_are_shown_and_the_rest_later() {
+    let (owner, space) = owner().await;
+    let member = peer(2).await;
+    join(&member, space).await;
+    let mut given = Vec::new();
+    for n in 0..12 {
+        given.push(grant(&owner, space, &member, Rights::Read, &format!("{n:02}/")).await);
+    }
+    meet_in(space, &member, &owner).await.0.unwrap();
+    for id in given {
+        revoke(&owner, space, id, Hlc::new(START, 9)).await;
+    }
+    let revoked = || member.replica.grants(&space).unwrap().all().len() - 13;
+    for told in [8, 12, 12] {
+        meet_in(space, &member, &owner).await.0.unwrap_err();
+        assert_eq!(revoked(), told);
+    }
+    assert_eq!(member.replica.access(&space, START).0, Access::Revoked);
+}
+
+/// A session of the member's with somebody who refuses it and then says that.
+async fn refuse_with(member: &Peer, space: SpaceId, frames: &[Frame]) -> SessionError {
+    let (ours, mut theirs) = pipe();
+    let liar = signer(66).author.peer().unwrap();
+    for frame in [&[Frame::Refused(Reason::NoGrant)], frames].concat() {
+        theirs.write_all(&frame.encode()).await.unwrap();
+    }
+    theirs.close().await.unwrap();
+    initiate(ours, liar, space, member.replica.clone(), || START).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn nobody_revokes_anything_by_refusing_who_could_not_revoke_it_otherwise() {
+    let (owner, space) = owner().await;
+    let (member, given) = member(&owner, space).await;
+    let (liar, at) = (signer(66), Hlc::new(START, 9));
+    let issuer = liar.key.verifying_key().to_bytes();
+    let theirs = Revocation { space, grant: given, issuer, at };
+    let theirs = Signed::sign(theirs, &liar.key).unwrap().bytes().clone();
+    let real = revoke(&owner, space, given, at).await;
+    let mut forged = real.to_vec();
+    *forged.last_mut().unwrap() ^= 1;
+    let other = SigningKey::from_bytes(&[98; 32]);
+    let of_another = founding(&other, liar.author).bytes().clone();
+    for record in [theirs, forged.into(), of_another] {
+        let error = refuse_with(&member, space, &[Frame::Grants(vec![record])]).await;
+        assert!(matches!(error, SessionError::Grant(_)) && error.is_misbehaviour(), "{error:?}");
+    }
+    let many = Frame::Grants(vec![real.clone(); crate::grants::MAX_SHOWN + 1]);
+    let error = refuse_with(&member, space, &[many]).await;
+    assert!(matches!(error, SessionError::TooMuch(_)), "{error:?}");
+    let error = refuse_with(&member, space, &[Frame::Show]).await;
+    assert!(matches!(error, SessionError::OutOfTurn), "{error:?}");
+    let error = refuse_with(&member, space, &[]).await;
+    assert!(matches!(error, SessionError::Refused { .. }), "{error:?}");
+    assert_eq!(member.replica.access(&space, START).0, Access::Granted);
+    try_write(&member, space).await.unwrap();
+    // What the owner has signed counts, whoever tells it.
+    let error = refuse_with(&member, space, &[Frame::Grants(vec![real])]).await;
+    assert!(matches!(error, SessionError::Refused { .. }), "{error:?}");
+    assert_eq!(member.replica.access(&space, START).0, Access::Revoked);
+}
+
+#[tokio::test]
+async fn a_stranger_without_the_space_does_not_hide_who_has_refused_it() {
+    let (owner, space) = owner().await;
+    let (stranger, third) = (peer(2).await, peer(3).await);
+    join(&stranger, space).await;
+    let why = || stranger.replica.last_refusal(&space).map(|last| (last.peer, last.why));
+    assert_eq!(why(), None);
+    assert_eq!(stranger.replica.access(&space, START), (Access::None, None));
+    meet_in(space, &stranger, &third).await.0.unwrap_err();
+    assert_eq!(why(), Some((third.id, Denial::NoSuchSpace)));
+    meet_in(space, &stranger, &owner).await.0.unwrap_err();
+    meet_in(space, &stranger, &third).await.0.unwrap_err();
+    assert_eq!(why(), Some((owner.id, Denial::NoGrant)));
 }
 
 #[tokio::test]
