@@ -1,14 +1,19 @@
 //! Lines of JSON, as `kv export` writes and `kv import` reads them. Pure: over any bytes, with the
 //! time as an argument.
 
-use std::io::{self, BufRead, Read, Write as _};
+use std::{
+    fmt,
+    io::{self, BufRead, Read, Write as _},
+};
 
 use peerage_api::{
     kv::{Entry, MAX_BATCH, Value, ValueKind, Write},
     types::{KvKey, UnixMillis},
 };
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value as Json;
+use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
+use serde_json::value::RawValue;
+
+use super::exact::{self, Wrong, place};
 
 /// Bytes of one batch as JSON, unless a single line has more: 8 MiB, so that it is below what a
 /// batch may have, and what the daemon takes in one request.
@@ -34,82 +39,143 @@ pub(super) fn write(to: &mut Vec<u8>, entry: &Entry) -> io::Result<()> {
     to.write_all(b"\n")
 }
 
-/// A line as it is read. Other fields, such as those of `kv ls --json`, are left alone.
+/// A line as it is read. What `kv get --json` and `kv ls --json` tell beside that is left alone;
+/// anything else would be a wish that nobody heeds.
 #[derive(Debug, Deserialize)]
-struct In {
+#[serde(deny_unknown_fields)]
+struct In<'a> {
     key: String,
-    #[serde(default, deserialize_with = "present")]
-    value: Option<Json>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    value: Option<&'a RawValue>,
     #[serde(default, rename = "type")]
     kind: Option<ValueKind>,
     #[serde(default)]
     expires_ms: Option<UnixMillis>,
+    #[serde(default, rename = "revision")]
+    _revision: IgnoredAny,
+    #[serde(default, rename = "author")]
+    _author: IgnoredAny,
+    #[serde(default, rename = "updated_ms")]
+    _updated_ms: IgnoredAny,
+    #[serde(default, rename = "seq")]
+    _seq: IgnoredAny,
 }
 
 /// Tells a `null` from a value that is not there.
-fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Json>, D::Error> {
-    Json::deserialize(from).map(Some)
+fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
 }
 
-/// What a line asks for; nothing if its time is over. An error says what is wrong.
-fn read(line: &[u8], prefix: &str, now: UnixMillis) -> Result<Option<Write>, String> {
-    let line: In = serde_json::from_slice(line).map_err(|error| not_read(&error))?;
-    let key = KvKey::new(&format!("{prefix}{}", line.key)).map_err(|error| error.to_string())?;
-    let value = typed(line.kind, line.value.ok_or("there is no `value`")?)?;
+/// What is wrong with a line. As text it follows the number of the line.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Bad {
+    /// Where it begins, in characters from 1, unless it is about the whole.
+    pub(super) column: Option<usize>,
+    problem: String,
+}
+
+impl Bad {
+    fn whole(problem: impl ToString) -> Self {
+        Self { column: None, problem: problem.to_string() }
+    }
+
+    fn at(line: &str, Wrong { at, problem }: Wrong) -> Self {
+        Self { column: Some(place(line, at).1), problem }
+    }
+}
+
+impl fmt::Display for Bad {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.column {
+            Some(column) => write!(f, ", column {column}: {}", self.problem),
+            None => write!(f, ": {}", self.problem),
+        }
+    }
+}
+
+/// What a line asks for; nothing if its time is over.
+fn read(line: &[u8], prefix: &str, now: UnixMillis) -> Result<Option<Write>, Bad> {
+    let line = text_of(line)?;
+    let placed = |wrong| Bad::at(line, wrong);
+    let fields = fields(line).map_err(placed)?;
+    let key = KvKey::new(&format!("{prefix}{}", fields.key)).map_err(Bad::whole)?;
+    let raw = fields.value.ok_or_else(|| Bad::whole("there is no `value`"))?.get();
+    // The value is a part of the line.
+    let before = (raw.as_ptr() as usize).saturating_sub(line.as_ptr() as usize);
+    let value = typed(fields.kind, raw)
+        .map_err(|Wrong { at, problem }| placed(Wrong { at: before + at, problem }))?;
     let write = Write::put(key, value);
-    match line.expires_ms {
+    match fields.expires_ms {
         Some(until) if until <= now => Ok(None),
         Some(until) => Ok(Some(write.expiring(until.since(now)))),
         None => Ok(Some(write)),
     }
 }
 
-/// The parser counts lines of its own, of which there is one.
-fn not_read(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let problem = text.split(" at line ").next().unwrap_or_default();
-    format!(
-        "{problem} at character {}; expected {{\"key\":…,\"value\":…}}, and \"type\" if need be",
-        error.column()
-    )
+/// A line without its end.
+fn text_of(line: &[u8]) -> Result<&str, Bad> {
+    let line = line.trim_ascii_end();
+    str::from_utf8(line).map_err(|error| {
+        let before = String::from_utf8_lossy(&line[..error.valid_up_to()]);
+        let (at, problem) = (before.len(), "this is no UTF-8 text".to_owned());
+        Bad::at(&before, Wrong { at, problem })
+    })
 }
 
-fn typed(kind: Option<ValueKind>, json: Json) -> Result<Value, String> {
-    let wrong = |what: &str| format!("the value is {}, not {what}", named(&json));
-    match kind.unwrap_or_else(|| kind_of(&json)) {
-        ValueKind::Json => Ok(Value::Json(json)),
-        ValueKind::Int => json.as_i64().map(Value::Int).ok_or_else(|| wrong("an int of 64 bits")),
-        ValueKind::Float => json.as_f64().map(Value::Float).ok_or_else(|| wrong("a float")),
-        ValueKind::String => match json {
-            Json::String(text) => Ok(Value::String(text)),
-            _ => Err(wrong("a string")),
-        },
-        ValueKind::Bytes => {
-            let text = json.as_str().ok_or_else(|| wrong("bytes as base64"))?;
-            let bytes = data_encoding::BASE64.decode(text.as_bytes());
-            bytes.map(|bytes| Value::Bytes(bytes.into())).map_err(|e| format!("base64: {e}"))
+/// The fields of a line, which must be an object: an array would be taken for one without names.
+fn fields(line: &str) -> Result<In<'_>, Wrong> {
+    let expected = r#"expected {"key":…,"value":…}, and "type" if need be"#;
+    let at = line.len() - line.trim_ascii_start().len();
+    match line[at..].starts_with('{') {
+        true => serde_json::from_str(line).map_err(|error| Wrong::of(line, &error)),
+        false => Err(Wrong { at, problem: format!("no object; {expected}") }),
+    }
+}
+
+/// A value from its JSON.
+fn typed(kind: Option<ValueKind>, raw: &str) -> Result<Value, Wrong> {
+    let wrong = |problem: String| Wrong { at: 0, problem };
+    let is_not = |what: &str| wrong(format!("the value is {}, not {what}", named(raw)));
+    let text = || serde_json::from_str::<String>(raw).map_err(|error| Wrong::of(raw, &error));
+    match (kind.unwrap_or_else(|| kind_of(raw)), kind_of(raw)) {
+        (ValueKind::Json, _) => exact::json(raw).map(Value::Json),
+        (ValueKind::Int, ValueKind::Int) => {
+            raw.parse().map(Value::Int).map_err(|_| wrong(exact::too_long(raw)))
         }
+        (ValueKind::Float, ValueKind::Int | ValueKind::Float) => match raw.parse::<f64>() {
+            Ok(number) if number.is_finite() => Ok(Value::Float(number)),
+            _ => Err(wrong("the number is too large for a float".to_owned())),
+        },
+        (ValueKind::String, ValueKind::String) => text().map(Value::String),
+        (ValueKind::Bytes, ValueKind::String) => {
+            let bytes = data_encoding::BASE64.decode(text()?.as_bytes());
+            bytes.map(|bytes| Value::Bytes(bytes.into())).map_err(|e| wrong(format!("base64: {e}")))
+        }
+        (ValueKind::Int, _) => Err(is_not("an int of 64 bits")),
+        (ValueKind::Float, _) => Err(is_not("a float")),
+        (ValueKind::String, _) => Err(is_not("a string")),
+        (ValueKind::Bytes, _) => Err(is_not("bytes as base64")),
     }
 }
 
 /// The type of a value that comes without one.
-fn kind_of(json: &Json) -> ValueKind {
-    match json {
-        Json::String(_) => ValueKind::String,
-        Json::Number(number) if number.is_i64() => ValueKind::Int,
-        Json::Number(_) => ValueKind::Float,
-        Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_) => ValueKind::Json,
+fn kind_of(raw: &str) -> ValueKind {
+    match raw.as_bytes().first() {
+        Some(b'"') => ValueKind::String,
+        Some(b'-' | b'0'..=b'9') if exact::is_whole(raw) => ValueKind::Int,
+        Some(b'-' | b'0'..=b'9') => ValueKind::Float,
+        _ => ValueKind::Json,
     }
 }
 
-fn named(json: &Json) -> &'static str {
-    match json {
-        Json::Null => "null",
-        Json::Bool(_) => "true or false",
-        Json::Number(_) => "another number",
-        Json::String(_) => "a string",
-        Json::Array(_) => "an array",
-        Json::Object(_) => "an object",
+fn named(raw: &str) -> &'static str {
+    match raw.as_bytes().first() {
+        Some(b'n') => "null",
+        Some(b't' | b'f') => "true or false",
+        Some(b'"') => "a string",
+        Some(b'[') => "an array",
+        Some(b'{') => "an object",
+        _ => "another number",
     }
 }
 
@@ -129,7 +195,7 @@ pub(super) struct Batch {
 #[derive(Debug)]
 pub(super) enum Stuck {
     /// A line makes no sense.
-    Line { number: u64, problem: String },
+    Line { number: u64, bad: Bad },
     /// The source cannot be read.
     Source(io::Error),
 }
@@ -188,8 +254,8 @@ impl<R: BufRead> Batches<R> {
         self.read += count;
         self.line += u64::from(count > 0);
         if count == MAX_LINE_BYTES {
-            let problem = format!("it is longer than {MAX_LINE_BYTES} bytes");
-            return Err(Stuck::Line { number: self.line, problem });
+            let bad = Bad::whole(format_args!("it is longer than {MAX_LINE_BYTES} bytes"));
+            return Err(Stuck::Line { number: self.line, bad });
         }
         Ok(count > 0)
     }
@@ -204,7 +270,7 @@ impl<R: BufRead> Batches<R> {
         if self.is_passed_over() {
             return Ok(None);
         }
-        let stuck = |problem| Stuck::Line { number: self.line, problem };
+        let stuck = |bad| Stuck::Line { number: self.line, bad };
         read(&self.text, &self.prefix, now).map_err(stuck)
     }
 }
