@@ -163,7 +163,7 @@ pub struct Event {
     /// To what.
     pub key: KvKey,
     /// The value, if it has at most [`MAX_INLINE_BYTES`](super::MAX_INLINE_BYTES) and is still kept:
-    /// a reader that falls behind holds 16 MB of them and not gigabytes. A larger one that
+    /// a reader that falls behind holds some 32 MiB of them and not gigabytes. A larger one that
     /// [is current](About::current) is what [`Kv::get`](super::Kv::get) gives.
     #[serde(flatten)]
     pub value: Option<Value>,

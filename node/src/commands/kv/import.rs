@@ -250,7 +250,7 @@ fn advice(done: &Done, unanswered: u64) -> String {
         last => format!(", and perhaps those up to line {last}"),
     };
     let next = match lines {
-        0 => "import it again".to_owned(),
+        0 => "import all of it again".to_owned(),
         lines => format!("go on with --skip {lines}, or import all of it again"),
     };
     format!("{known}{behind}; {next}")
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn how_far_an_import_came_is_told_with_where_to_go_on() {
         let done = |written, lines| Done { written, expired: 0, batches: 1, lines, seconds: 0.5 };
-        assert_eq!(advice(&done(0, 0), 0), "nothing was written; import it again");
+        assert_eq!(advice(&done(0, 0), 0), "nothing was written; import all of it again");
         let skipped = advice(&done(0, 7), 0);
         assert_eq!(skipped, "nothing was written; go on with --skip 7, or import all of it again");
         let far = "19998 entries, all up to line 20000, are written and durable";

@@ -127,9 +127,21 @@ fn fields(line: &str) -> Result<In<'_>, Wrong> {
     let expected = r#"expected {"key":…,"value":…}, and "type" if need be"#;
     let at = line.len() - line.trim_ascii_start().len();
     match line[at..].starts_with('{') {
-        true => serde_json::from_str(line).map_err(|error| Wrong::of(line, &error)),
+        true => serde_json::from_str(line).map_err(|error| known(Wrong::of(line, &error))),
         false => Err(Wrong { at, problem: format!("no object; {expected}") }),
     }
+}
+
+/// Of an unknown field the parser lists also those that are only passed over.
+fn known(wrong: Wrong) -> Wrong {
+    let Wrong { at, problem } = wrong;
+    let problem = match problem.split_once(", expected one of") {
+        Some((unknown, _)) if unknown.starts_with("unknown field") => {
+            format!("{unknown}; a line has `key`, `value`, `type` and `expires_ms`")
+        }
+        _ => problem,
+    };
+    Wrong { at, problem }
 }
 
 /// A value from its JSON.
@@ -140,7 +152,7 @@ fn typed(kind: Option<ValueKind>, raw: &str) -> Result<Value, Wrong> {
     match (kind.unwrap_or_else(|| kind_of(raw)), kind_of(raw)) {
         (ValueKind::Json, _) => exact::json(raw).map(Value::Json),
         (ValueKind::Int, ValueKind::Int) => {
-            raw.parse().map(Value::Int).map_err(|_| wrong(exact::too_long(raw)))
+            raw.parse().map(Value::Int).map_err(|_| wrong(no_int(raw)))
         }
         (ValueKind::Float, ValueKind::Int | ValueKind::Float) => match raw.parse::<f64>() {
             Ok(number) if number.is_finite() => Ok(Value::Float(number)),
@@ -156,6 +168,14 @@ fn typed(kind: Option<ValueKind>, raw: &str) -> Result<Value, Wrong> {
         (ValueKind::String, _) => Err(is_not("a string")),
         (ValueKind::Bytes, _) => Err(is_not("bytes as base64")),
     }
+}
+
+fn no_int(number: &str) -> String {
+    format!(
+        "{} is not an int of 64 bits, from -2^63 to 2^63-1; write it as a string, or with \
+         \"type\":\"float\" if it may lose digits",
+        exact::digits(number)
+    )
 }
 
 /// The type of a value that comes without one.
