@@ -187,9 +187,9 @@ mod tests {
         for (text, at, part) in [
             (r#"{"é":"1","n":18446744073709551616}"#, 14, "18446744073709551616 does not fit 64"),
             ("[0, -9223372036854775809]", 4, "write it as a string"),
-            (r#"{"a":1,"a":2}"#, 10, "\"a\" comes twice"),
+            (r#"{"a":1,"a":2}"#, 9, "\"a\" comes twice"),
             ("[1,\n  x]", 6, "expected value"),
-            ("[1e999]", 6, "out of range"),
+            ("[1e999]", 5, "out of range"),
             ("1 2", 2, "trailing"),
             ("", 0, "EOF"),
         ] {
