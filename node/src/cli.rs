@@ -176,12 +176,25 @@ Example: peerage announce chess    then elsewhere: peerage find chess
          peerage announce chess --off")]
     Announce(discovery::Announce),
     /// Look for nodes that announce a namespace: in both DHTs and among the peers of peers
-    #[command(after_help = "Example: peerage find chess --timeout 60")]
+    #[command(after_help = "\
+Asked are, all at once: Kademlia, the distributed hash table of the network; Mainline, the
+BitTorrent DHT; and connected peers, which introduce those that they have met there. Each result
+says who told it: kad, mainline or pex. What --no-kad or --no-mainline of `peerage up` has switched
+off is not asked.
+
+Example: peerage find chess --timeout 60")]
     Find {
         /// The namespace
         namespace: peerage_api::types::Namespace,
     },
     /// Look for the addresses of a peer in both DHTs, then in the address book
+    #[command(after_help = "\
+Asked are, at once: Kademlia, the distributed hash table of the network, which knows peers of every
+kind; and Mainline, the BitTorrent DHT, whose records are signed with Ed25519, so that it knows only
+peers whose ids begin with 12D3KooW. The first that knows answers. If neither does, it is what this
+node remembers, also from introductions by other peers.
+
+Example: peerage resolve 12D3KooW…")]
     Resolve {
         /// Peer id
         #[arg(value_parser = peers::peer)]

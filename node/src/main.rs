@@ -66,6 +66,7 @@ fn main() -> ExitCode {
 fn up(context: Context<'_>, flags: &config::Flags) -> Result<(), Failed> {
     let config = Config::load(context.global.config.as_deref(), flags)?;
     let _logs = logs::daemon(&config, context.global.verbose)?;
+    config.in_vain().iter().for_each(|what| tracing::warn!("{what}"));
     block_on(config.number(&keys::THREADS), up::run(context, &config))
 }
 

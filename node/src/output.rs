@@ -11,7 +11,7 @@ mod units;
 
 pub(crate) use progress::{Bar, Bars, short};
 pub(crate) use table::Table;
-pub(crate) use units::{bytes, micros, millis, percent, rate, seconds, since, took};
+pub(crate) use units::{bytes, entries, micros, millis, percent, rate, seconds, since, took};
 
 use crate::failed::Failed;
 

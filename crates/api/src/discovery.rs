@@ -1,6 +1,6 @@
 //! The facet `discovery`: finding nodes by namespace and by id.
 
-use peerage_types::{Multiaddr, Namespace, PeerId};
+use peerage_types::{Author, Multiaddr, Namespace, PeerId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -50,7 +50,9 @@ impl Discovery {
     /// remembers.
     ///
     /// # Errors
-    /// [`DiscoveryError::NotFound`], [`DiscoveryError::NoNetwork`].
+    /// [`DiscoveryError::NotFound`], [`DiscoveryError::NoNetwork`], [`DiscoveryError::Off`];
+    /// [`DiscoveryError::Unlisted`] for an id that is no Ed25519 key's, which only Kademlia can know, when
+    /// that is off.
     pub async fn resolve(&self, peer: PeerId) -> Result<Found, DiscoveryError> {
         self.link.call(Resolve { peer }).await
     }
@@ -170,8 +172,14 @@ pub enum DiscoveryError {
     )]
     Off,
     /// Nobody knows the peer.
-    #[error("no address of {peer} was found")]
+    #[error("no address of {peer} was found{}", unlisted(peer))]
     NotFound {
+        /// Who.
+        peer: PeerId,
+    },
+    /// Only Kademlia could know the peer, and it is switched off.
+    #[error("nobody can be asked for {peer}: Kademlia is switched off{}", unlisted(peer))]
+    Unlisted {
         /// Who.
         peer: PeerId,
     },
@@ -196,12 +204,24 @@ pub enum DiscoveryError {
     Link(#[from] LinkError),
 }
 
+/// Of a peer that the BitTorrent DHT cannot know, why not.
+fn unlisted(peer: &PeerId) -> &'static str {
+    match Author::of_peer(peer) {
+        Some(_) => "",
+        None => {
+            "; the BitTorrent DHT was not asked: its records hold only Ed25519 identities, whose peer \
+             ids begin with 12D3KooW"
+        }
+    }
+}
+
 impl Failure for DiscoveryError {
     fn is_retryable(&self) -> bool {
         match self {
             Self::Link(link) => link.is_retryable(),
             Self::NoNetwork | Self::NotFound { .. } | Self::Busy => true,
-            Self::Off | Self::NotAnnounced { .. } | Self::TooManyNamespaces { .. } => false,
+            Self::Off | Self::Unlisted { .. } => false,
+            Self::NotAnnounced { .. } | Self::TooManyNamespaces { .. } => false,
         }
     }
 }
@@ -219,4 +239,20 @@ facet! {
         Find[256] => "discovery.find" -> Found;
     }
     extra {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_peer_that_is_no_ed25519_identity_it_is_told_where_it_cannot_be() {
+        let rsa = "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N".parse().unwrap();
+        let ed25519 = "12D3KooWDpJ7As7BWAwRMfu1VU2WCqNjvq387JEYKDBj4kx6nXTN".parse().unwrap();
+        let of = |peer| DiscoveryError::NotFound { peer }.to_string();
+        assert!(
+            of(rsa).ends_with("hold only Ed25519 identities, whose peer ids begin with 12D3KooW")
+        );
+        assert!(of(ed25519).ends_with("was found"), "{}", of(ed25519));
+    }
 }

@@ -18,8 +18,8 @@ mod value;
 
 pub use error::KvError;
 pub use shapes::{
-    Access, Applied, Denial, Entry, Event, Grant, GrantRequest, LastRefusal, Op, Refused, Rights,
-    SpaceInfo, SpaceKind, SpaceTicket, Stats, SyncReport, Version, Write,
+    About, Access, Applied, Denial, Entry, Event, Grant, GrantRequest, LastRefusal, Op, Refused,
+    Rights, SpaceInfo, SpaceKind, SpaceTicket, Stats, SyncReport, Version, Write,
 };
 pub use value::{Value, ValueKind};
 
@@ -115,10 +115,10 @@ impl Kv {
         self.batch(vec![Write::Delete { key, expect: None }]).await
     }
 
-    /// Deletes an entry, if there is one, and its history on every replica.
+    /// Deletes an entry, or what is left of a deleted one, and its history on every replica.
     ///
     /// # Errors
-    /// As [`Kv::put`].
+    /// [`KvError::NotFound`] if this node knows of none; otherwise as [`Kv::put`].
     pub async fn purge(&self, key: KvKey) -> Result<Applied, KvError> {
         self.batch(vec![Write::Purge { key }]).await
     }
@@ -181,7 +181,8 @@ impl Kv {
     /// `from` only those to come.
     ///
     /// Sequence numbers are this node's own and survive a restart. A version that was overwritten
-    /// is told as long as it is in the history.
+    /// is told as long as it is in the history. Of values over [`MAX_INLINE_BYTES`] type, size and
+    /// hash are told: a reader that wants the value itself asks for it.
     ///
     /// # Errors
     /// [`KvError::NoSuchSpace`], [`KvError::TooMany`] readers, [`KvError::Ahead`].

@@ -18,7 +18,7 @@ use peerage_api::{
 use peerage_introductions as introductions;
 use peerage_mainline::{self as mainline, FindId, Infohash, Rendezvous, ResolveId};
 use peerage_peers as peers;
-use peerage_types::Namespace;
+use peerage_types::{Author, Namespace};
 
 use crate::kad::{self, Queries, infohash, routing_peers};
 use announcing::Announcing;
@@ -63,6 +63,14 @@ impl Around<'_> {
             (DiscoveryError::Off, true) => DiscoveryError::NoNetwork,
             (error, _) => error,
         }
+    }
+}
+
+/// Why Kademlia was not asked for a peer that the bridge cannot know.
+fn only_kad(peer: PeerId, error: DiscoveryError) -> DiscoveryError {
+    match error {
+        DiscoveryError::Off => DiscoveryError::Unlisted { peer },
+        error => error,
     }
 }
 
@@ -250,7 +258,10 @@ impl Discovery {
         let resolve = bridge.and_then(|bridge| bridge.resolve(peer).ok());
         let questions = usize::from(asked.is_ok()) + usize::from(resolve.is_some());
         self.resolves.extend(resolve.map(|resolve| (resolve, id)));
-        let unasked = asked.err().map(|error| around.why(error));
+        let unasked = asked.err().map(|error| match Author::of_peer(&peer) {
+            Some(_) => around.why(error),
+            None => only_kad(peer, error),
+        });
         self.lookups.asked(id, questions, unasked, around.peers);
     }
 

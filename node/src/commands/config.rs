@@ -106,6 +106,7 @@ fn show(context: Context<'_>, origin: bool, flags: &Flags) -> Result<(), Failed>
 
 fn check(context: Context<'_>) -> Result<(), Failed> {
     let config = load(context, &Flags::default())?;
+    config.in_vain().iter().for_each(|what| context.out.note(format_args!("warning: {what}")));
     let file = config.file;
     context.out.result(&json!({ "ok": true, "file": file }), |_| match &file {
         Some(file) => format!("{} is fine", file.display()),

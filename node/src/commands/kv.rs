@@ -11,6 +11,7 @@ use serde_json::json;
 use super::{Context, peers, storage::ttl};
 use crate::{failed::Failed, output::printable};
 
+mod exact;
 mod export;
 mod figures;
 mod get;
@@ -48,7 +49,8 @@ Examples:
   peerage kv put motd 'Tea at five' --if-revision R   only if nobody has changed it here since
 
 Conditions are checked on this node. Another may write at the same time; the later of the two
-wins, the same everywhere.")]
+wins, the same everywhere. One author may hold half of a space; the limits are --max-space-bytes
+and --max-space-entries of `peerage up`.")]
     Put {
         /// The key, such as settings/mail/port
         key: KvKey,

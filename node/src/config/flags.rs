@@ -8,8 +8,13 @@ use super::{Key, Kind, Value, keys};
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Flags(pub(crate) Vec<(&'static Key, Value)>);
 
+/// Flags that contradict each other.
+const CONFLICTS: &[(&str, &str)] = &[("mainline-bootstrap", "no-mainline")];
+
 fn flag(key: &'static Key) -> Arg {
+    let others = CONFLICTS.iter().filter(|(flag, _)| *flag == key.flag).map(|(_, other)| *other);
     let arg = Arg::new(key.flag).long(key.flag).help_heading(key.title());
+    let arg = arg.conflicts_with_all(others);
     let doc = match key.flag.strip_prefix("no-") {
         Some(_) => format!("Do not: {}", lower(key.doc)),
         None => key.doc.to_owned(),

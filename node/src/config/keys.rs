@@ -157,9 +157,9 @@ keys! {
     KV_MAX_VALUE_BYTES: kv.max_value_bytes Kind::Int(1024, 1 << 28), Int(16 << 20), "max-value-bytes",
         "Longest value (in bytes); the same on all nodes, or some will refuse what others have.";
     KV_MAX_SPACE_BYTES: kv.max_space_bytes Kind::Int(1 << 20, 1 << 50), Int(1 << 30), "max-space-bytes",
-        "Keys and values of one space together (in bytes).";
+        "Keys and values of one space together (in bytes); one author may have half of them.";
     KV_MAX_SPACE_ENTRIES: kv.max_space_entries Kind::Int(1, 1_000_000_000_000), Int(4_000_000), "max-space-entries",
-        "Entries of one space, those included that were deleted in the last 30 days.";
+        "Entries of one space, those deleted in the last 30 days included; one author may have half of them.";
     SESSION_IDLE_S: identity.session_idle_s Kind::Int(1, 31_536_000), Int(1800), "session-idle-s",
         "A user who does nothing for this long (in seconds) is logged out.";
     SESSION_MAX_S: identity.session_max_s Kind::Int(1, 31_536_000), Int(86_400), "session-max-s",

@@ -105,10 +105,30 @@ impl Config {
         &self.settings
     }
 
-    fn value(&self, key: &Key) -> &Value {
+    /// What was set and has no effect, and why; as flags alone it would not have been taken.
+    pub(crate) fn in_vain(&self) -> Option<String> {
+        let (hosts, bridge) =
+            (self.setting(&keys::MAINLINE_BOOTSTRAP), self.setting(&keys::MAINLINE));
+        let is_vain = !self.bool(&keys::MAINLINE) && hosts.value != hosts.key.default();
+        is_vain.then(|| {
+            format!(
+                "{} ({}) has no effect, as {} is off ({})",
+                hosts.key.path(),
+                hosts.origin,
+                bridge.key.path(),
+                bridge.origin
+            )
+        })
+    }
+
+    fn setting(&self, key: &Key) -> &Setting {
         let found =
             self.settings.iter().find(|s| s.key.section == key.section && s.key.name == key.name);
-        &found.expect("the settings hold every key of the table").value
+        found.expect("the settings hold every key of the table")
+    }
+
+    fn value(&self, key: &Key) -> &Value {
+        &self.setting(key).value
     }
 
     /// A text; empty when the key is of another kind.

@@ -56,10 +56,11 @@ impl Bar {
             let template = format!("{{prefix}}  [{{bar:{width}}}] {{percent:>3}} %  {{wide_msg}}");
             self.bar.set_style(style(&template).progress_chars("=> "));
         }
-        self.bar.set_prefix(short(name, NAME_WIDTH));
+        // Each of these may draw, and a bar without a length is a full one: so that comes first. Of
+        // nothing at all, everything is there.
         self.bar.set_length(total.max(1));
-        // Of nothing at all, everything is there.
         self.bar.set_position(if total == 0 { 1 } else { done });
+        self.bar.set_prefix(short(name, NAME_WIDTH));
         self.bar.set_message(text);
     }
 
@@ -113,7 +114,69 @@ pub(crate) fn short(text: &str, width: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
+    use indicatif::{ProgressDrawTarget, TermLike};
+
     use super::*;
+
+    /// A screen that remembers what was written to it.
+    #[derive(Debug, Clone, Default)]
+    struct Screen(Arc<Mutex<String>>);
+
+    impl TermLike for Screen {
+        fn width(&self) -> u16 {
+            80
+        }
+
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.write_str(text)
+        }
+
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.0.lock().unwrap().push_str(text);
+            Ok(())
+        }
+
+        fn clear_line(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_bar_begins_where_the_work_does() {
+        let screen = Screen::default();
+        let target = ProgressDrawTarget::term_like(Box::new(screen.clone()));
+        let mut bar = Bar::new(ProgressBar::with_draw_target(Some(0), target));
+        bar.moving("import", 0, 1000, "0 entries".into());
+        bar.moving("import", 340, 1000, "9 entries".into());
+        let shown = screen.0.lock().unwrap().clone();
+        assert!(shown.contains("import") && shown.contains(" 0 %"), "{shown}");
+        assert!(!shown.contains("100 %"), "{shown}");
+    }
 
     #[test]
     fn a_long_name_keeps_its_beginning_and_its_end() {

@@ -20,6 +20,11 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{amount:.1} {}", UNITS[unit])
 }
 
+/// Such as `1 entry` or `12 entries`.
+pub(crate) fn entries(count: u64) -> String {
+    if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") }
+}
+
 /// Such as `98.1 MB/s`.
 pub(crate) fn rate(bytes_a_second: u64) -> String {
     format!("{}/s", bytes(bytes_a_second))
@@ -92,6 +97,7 @@ mod tests {
         ] {
             assert_eq!(bytes(count), text);
         }
+        assert_eq!([entries(0), entries(1), entries(2)], ["0 entries", "1 entry", "2 entries"]);
         assert_eq!((micros(35), micros(1250)), ("35 µs".into(), "1.25 ms".into()));
         assert_eq!((millis(0.035), micros(2_100_000)), ("35 µs".into(), "2.10 s".into()));
         assert_eq!(rate(98_100_000), "98.1 MB/s");

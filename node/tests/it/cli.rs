@@ -37,13 +37,31 @@ fn without_a_daemon_commands_say_so_with_exit_code_3() {
 #[test]
 fn a_command_line_that_makes_no_sense_is_exit_code_2() {
     let sandbox = Sandbox::new();
-    for line in
-        ["fly", "ping", "ping nobody", "up --profile king", "status --timeout never", "up x"]
-    {
+    let contradiction = "up --no-mainline --mainline-bootstrap 192.0.2.1:6881";
+    for line in [
+        "fly",
+        "ping",
+        "ping nobody",
+        "up --profile king",
+        "status --timeout never",
+        "up x",
+        contradiction,
+    ] {
         let args: Vec<_> = line.split(' ').chain(["--json"]).collect();
         let finished = sandbox.run(&args);
         assert_eq!((finished.code, finished.error_code().as_str()), (Some(2), "usage"), "{line}");
         assert!(!finished.stderr.is_empty());
+    }
+}
+
+#[test]
+fn the_help_of_searches_names_the_networks_that_are_asked() {
+    let sandbox = Sandbox::new();
+    for command in ["find", "resolve"] {
+        let help = sandbox.run(&[command, "--help"]).stdout;
+        for part in ["Kademlia", "BitTorrent DHT", "introduc"] {
+            assert!(help.contains(part), "{command} does not name {part}: {help}");
+        }
     }
 }
 

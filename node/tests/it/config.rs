@@ -55,3 +55,15 @@ fn an_unknown_key_keeps_the_daemon_from_starting_and_is_named() {
     assert_eq!(missing.code, Some(1));
     assert!(missing.stderr.contains("nowhere.toml"), "{missing:?}");
 }
+
+#[test]
+fn a_value_without_effect_is_warned_of() {
+    let sandbox = Sandbox::new();
+    let text = "[discovery]\nmainline = false\nmainline_bootstrap = [\"192.0.2.1:6881\"]\n";
+    let file = sandbox.write("node.toml", text);
+    let file = file.to_str().unwrap();
+    let told = format!("discovery.mainline_bootstrap ({file}:3) has no effect");
+    let checked = sandbox.run(&["config", "check", "--config", file]);
+    assert!(checked.code == Some(0) && checked.stderr.contains(&told), "{checked:?}");
+    sandbox.up(&["--config", file]).process.message(&told);
+}

@@ -143,7 +143,7 @@ fn what_is_deleted_keeps_its_history_and_what_is_purged_does_not() {
     assert_eq!(told, [(&delete, &json!(null)), (&put, &json!(2)), (&put, &json!(1))]);
     assert_eq!(
         fields(&history[0]),
-        ["author", "op", "revision", "seq", "size", "type", "updated_ms", "value"]
+        ["author", "expired", "op", "revision", "seq", "size", "type", "updated_ms", "value"]
     );
     assert!(text(&sandbox, &["history", "k"]).starts_with("SEQ"));
 
@@ -151,6 +151,9 @@ fn what_is_deleted_keeps_its_history_and_what_is_purged_does_not() {
     assert_eq!((&stats["entries"], &stats["tombstones"]), (&json!(0), &json!(1)));
     kv(&sandbox, &["put", "k", "3"]);
     assert_eq!(kv(&sandbox, &["purge", "k"])["purged"], true);
+    assert_eq!(failure(&sandbox, &["purge", "k"]), failed("not_found"));
+    let never = sandbox.run(&["kv", "purge", "never"]);
+    assert!(never.code == Some(1) && never.stderr.contains("no key \"never\""), "{never:?}");
     assert_eq!(failure(&sandbox, &["get", "k"]), failed("not_found"));
     let left = sandbox.run(&["kv", "history", "k", "--json"]);
     assert!(!left.stdout.contains("\"3\"") && !left.stdout.contains("\"put\""), "{left:?}");
@@ -171,8 +174,11 @@ fn an_entry_with_a_time_to_live_is_gone_after_it() {
     assert_eq!(failure(&sandbox, &["get", "soon"]), failed("not_found"));
     let told: Vec<Value> =
         [watch.line(), watch.line()].iter().map(|l| serde_json::from_str(l).unwrap()).collect();
-    assert_eq!((&told[0]["op"], &told[1]["op"]), (&json!("put"), &json!("delete")));
-    assert_eq!(told[1]["key"], "soon");
+    assert_eq!((&told[0]["op"], &told[0]["expired"]), (&json!("put"), &json!(false)));
+    assert_eq!((&told[1]["op"], &told[1]["expired"]), (&json!("delete"), &json!(true)));
+    assert_eq!((&told[1]["key"], &told[1]["old"]), (&json!("soon"), &json!("x")));
+    let history = kv(&sandbox, &["history", "soon"]);
+    assert_eq!((&history[0]["expired"], &history[1]["value"]), (&json!(true), &json!(null)));
 }
 
 #[test]
@@ -194,7 +200,9 @@ fn entries_are_listed_by_prefix_and_range_page_after_page() {
     assert_eq!(keys(&both), ["n/00000"]);
     let some = sandbox.run(&["kv", "ls", "--limit", "1500", "--keys-only"]);
     assert_eq!(some.stdout.lines().count(), 1500);
-    assert!(some.stderr.contains("there are more"), "{some:?}");
+    assert!(some.stderr.contains("there are more") && some.stderr.contains("--after='n/01498'"));
+    let rest = kv(&sandbox, &["ls", "--after", "n/01498", "--limit", "1500"]);
+    assert_eq!((keys(&rest).len(), keys(&rest)[0]), (1001, "n/01499"));
     assert_eq!(kv(&sandbox, &["ls", "a", "--keys-only"]), json!(["a"]));
     let table = text(&sandbox, &["ls", "a"]);
     assert!(table.starts_with("KEY") && table.contains("x\\u{1b}"), "{table}");
@@ -217,13 +225,19 @@ fn a_watch_goes_on_from_a_number_also_after_a_restart() {
         fields(&told[0]),
         [
             "author",
+            "expired",
+            "hash",
             "key",
             "old",
+            "old_omitted",
+            "old_size",
             "old_type",
+            "omitted",
             "op",
             "remote",
             "revision",
             "seq",
+            "size",
             "type",
             "updated_ms",
             "value"
@@ -253,6 +267,44 @@ fn a_watch_goes_on_from_a_number_also_after_a_restart() {
     assert_eq!((&after[1]["key"], &after[1]["value"]), (&json!("a/2"), &json!(3)));
     let ahead = failure(&sandbox, &["watch", "--from", "1000000"]);
     assert_eq!(ahead, failed("ahead"));
+}
+
+#[test]
+fn a_watch_tells_what_a_large_value_is_and_fetches_it_if_asked() {
+    let sandbox = Sandbox::new();
+    let _daemon = sandbox.up(&[]);
+    for byte in [b"x", b"y"] {
+        let value = byte.repeat(200_000);
+        assert_eq!(fed(&sandbox, &["put", "large"], &value).status.code(), Some(0));
+    }
+    let watch = |more: &[&str]| {
+        let args = [&["kv", "watch", "--from", "0", "--count", "2"], more].concat();
+        sandbox.run(&args).stdout
+    };
+    let told = json_lines(&watch(&["--json"]));
+    let of = |line: &Value, names: [&str; 4]| names.map(|name| line[name].clone());
+    let names = ["value", "type", "size", "omitted"];
+    assert_eq!(of(&told[0], names), [json!(null), json!("string"), json!(200_000), json!("gone")]);
+    assert_eq!(of(&told[1], names), [json!(null), json!("string"), json!(200_000), json!("large")]);
+    let hash = blake3::hash(&b"y".repeat(200_000)).to_hex();
+    assert_eq!((&told[1]["hash"], &told[1]["old_size"]), (&json!(hash.as_str()), &json!(200_000)));
+    let told = json_lines(&watch(&["--json", "--large"]));
+    assert_eq!((&told[0]["omitted"], &told[1]["omitted"]), (&json!("gone"), &json!(null)));
+    assert_eq!(told[1]["value"], "y".repeat(200_000));
+    let shown = watch(&[]);
+    assert!(shown.contains(&format!("large = (string, 200.0 kB, hash {}…)", &hash[..16])));
+    assert!(!shown.contains("overwritten"), "{shown}");
+}
+
+#[test]
+fn an_author_that_has_its_half_is_told_what_to_raise() {
+    let sandbox = Sandbox::new();
+    let _daemon = sandbox.up(&["--max-space-bytes", "1048576"]);
+    let full = fed(&sandbox, &["put", "k", "--type", "bytes"], &[1; 600_000]);
+    let told = String::from_utf8(full.stderr).unwrap();
+    for part in ["524288 bytes of one author, half of all 1048576", "--max-space-bytes 2097152"] {
+        assert!(told.contains(part), "no {part}: {told}");
+    }
 }
 
 #[test]

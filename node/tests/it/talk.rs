@@ -172,6 +172,21 @@ fn nodes_are_found_by_namespace_and_by_id() {
     assert_eq!(fields(line), ["addresses", "peer_id", "source"]);
     assert_eq!(pair.ada.run(&["find", "nothing"]).code, Some(0));
     assert_eq!(pair.ben.json(&["resolve", ada])["peer_id"], ada);
+    // Kademlia is asked all the same.
+    let rsa = "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N";
+    let unknown = pair.ben.run(&["resolve", rsa, "--json"]);
+    assert_eq!((unknown.code, unknown.error_code().as_str()), (Some(1), "not_found"));
+    assert!(unknown.stderr.contains("only Ed25519 identities"), "{unknown:?}");
+}
+
+#[test]
+fn who_only_kademlia_could_know_is_looked_for_nowhere_without_it() {
+    let sandbox = Sandbox::new();
+    let _daemon = sandbox.up(&["--no-kad"]);
+    let rsa = "QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N";
+    let unknown = sandbox.run(&["resolve", rsa, "--json"]);
+    assert_eq!((unknown.code, unknown.error_code().as_str()), (Some(1), "unlisted"));
+    assert!(unknown.stderr.contains("Kademlia is switched off"), "{unknown:?}");
 }
 
 #[test]

@@ -99,11 +99,11 @@ pub enum KvError {
         reason: String,
     },
     /// More would be stored than a space, or one author in it, may have.
-    #[error("{} may hold {max} {what}; delete something first or raise the limit", named(space))]
+    #[error("{}", over(space, what, *max))]
     Quota {
         /// Where.
         space: Space,
-        /// Of what, such as `bytes`.
+        /// Of what: `entries`, `bytes`, or one of these `of one author`, who may have half of them.
         what: String,
         /// The limit.
         max: u64,
@@ -215,6 +215,23 @@ fn named(space: &Space) -> String {
     }
 }
 
+/// Which limit it is, and how it is raised: deleting frees no entry before 30 days are over.
+fn over(space: &Space, what: &str, max: u64) -> String {
+    let is_share = what.ends_with("of one author");
+    let (unit, counted) = match what.starts_with("bytes") {
+        true => ("bytes", ""),
+        false => ("entries", ", those deleted in the last 30 days included"),
+    };
+    let whole = if is_share { max.saturating_mul(2) } else { max };
+    let share = if is_share { format!(", half of all {whole}") } else { String::new() };
+    let (space, raised) = (named(space), whole.saturating_mul(2));
+    format!(
+        "{space} may hold {max} {what}{share}{counted}; raise the limit of this node with `peerage \
+         up --max-space-{unit} {raised}`, or `max_space_{unit} = {raised}` under [kv] in its \
+         configuration"
+    )
+}
+
 impl Failure for KvError {
     fn is_retryable(&self) -> bool {
         match self {
@@ -239,5 +256,30 @@ impl Failure for KvError {
                 | Self::NoGrant { .. }
                 | Self::Revoked { .. }
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quota_is_told_with_the_option_that_raises_it() {
+        let of = |what: &str| {
+            KvError::Quota { space: Space::Default, what: what.into(), max: 500 }.to_string()
+        };
+        assert_eq!(
+            of("bytes of one author"),
+            "the default space may hold 500 bytes of one author, half of all 1000; raise the limit \
+             of this node with `peerage up --max-space-bytes 2000`, or `max_space_bytes = 2000` \
+             under [kv] in its configuration"
+        );
+        let entries = of("entries");
+        for part in
+            ["500 entries, those deleted", "--max-space-entries 1000", "max_space_entries ="]
+        {
+            assert!(entries.contains(part), "no {part}: {entries}");
+        }
+        assert!(!entries.contains("half"), "{entries}");
     }
 }

@@ -6,7 +6,7 @@ use peerage_types::{Author, Expected, KvKey, PeerId, Revision, SpaceId, UnixMill
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Value;
+use super::{Value, ValueKind};
 
 /// One write of a batch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -126,6 +126,9 @@ pub struct Version {
     pub value: Option<Value>,
     /// Bytes of the value.
     pub size: u64,
+    /// Whether it is a deletion because its time was over.
+    #[serde(default)]
+    pub expired: bool,
     /// Which version it is.
     pub revision: Revision,
     /// Who has signed it.
@@ -134,6 +137,20 @@ pub struct Version {
     pub updated_ms: UnixMillis,
     /// Its number on this node.
     pub seq: u64,
+}
+
+/// What a value is, without the value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct About {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: ValueKind,
+    /// Its bytes.
+    pub size: u64,
+    /// BLAKE3 of the [bytes](Value::to_bytes), 64 hexadecimal digits.
+    pub hash: String,
+    /// Whether the key still had this value when the change was read.
+    pub current: bool,
 }
 
 /// A change of an entry.
@@ -145,11 +162,23 @@ pub struct Event {
     pub op: Op,
     /// To what.
     pub key: KvKey,
-    /// The value; nothing for a deletion, or if it is no longer kept.
+    /// The value, if it has at most [`MAX_INLINE_BYTES`](super::MAX_INLINE_BYTES) and is still kept:
+    /// a reader that falls behind holds some 32 MiB of them and not gigabytes. A larger one that
+    /// [is current](About::current) is what [`Kv::get`](super::Kv::get) gives.
     #[serde(flatten)]
     pub value: Option<Value>,
-    /// The value before, if there was one and it is still kept.
+    /// What the value is or was, whether it is here or not; nothing for a deletion.
+    #[serde(default)]
+    pub about: Option<About>,
+    /// The value before, on the same terms. That of an entry whose time is over is told only while
+    /// that is news.
     pub old: Option<Value>,
+    /// What the value before was; nothing if there was none, or its version is no longer known.
+    #[serde(default)]
+    pub old_about: Option<About>,
+    /// Whether it is gone because its time was over, and not because somebody has deleted it.
+    #[serde(default)]
+    pub expired: bool,
     /// Which version it is.
     pub revision: Revision,
     /// Who has signed it.

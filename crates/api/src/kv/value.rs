@@ -20,7 +20,8 @@ pub enum Value {
     /// Bytes.
     #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
     Bytes(#[schemars(with = "String")] Bytes),
-    /// A JSON document, kept in its compact form.
+    /// A JSON document, kept in its compact form: its numbers are those of `serde_json`, so that whole
+    /// ones beyond 64 bits become floats, and of a name that comes twice the last one stays.
     Json(serde_json::Value),
 }
 

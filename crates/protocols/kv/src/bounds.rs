@@ -31,7 +31,13 @@ pub const SLOW_READ: Duration = Duration::from_millis(1);
 /// Leaf buckets whose last changes wait to be brought into the summaries: 64 × 38 bytes = 2.4 KiB, which
 /// fits into a page with the counters that every write changes, too.
 pub const MAX_WAITING: usize = 64;
-/// Readers of changes of one space.
+/// Expired values that a space remembers for those who follow its changes, and bytes of them: 1 MiB, at
+/// most 64 spaces × 1 MiB.
+pub const MAX_LATELY: usize = 1_024;
+/// See [`MAX_LATELY`].
+pub const MAX_LATELY_BYTES: usize = 1 << 20;
+/// Readers of changes of one space. Each holds a queue of 256 events × 2 values of up to 64 KiB: 32 MiB
+/// at worst.
 pub const MAX_WATCHERS: usize = 256;
 /// Peers that a space remembers, the least recently synchronised are forgotten: 1,024 × 300 bytes.
 pub const MAX_REPLICAS: usize = 1_024;

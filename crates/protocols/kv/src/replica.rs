@@ -21,6 +21,7 @@ mod audit;
 mod batch;
 mod changes;
 mod edit;
+mod lately;
 mod list;
 mod open;
 mod peers;

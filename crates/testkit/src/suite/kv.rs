@@ -119,6 +119,8 @@ async fn conditions(kv: &Kv) {
     assert_eq!(told, [(Op::Delete, None), put(2), put(1)]);
     kv.create(name(), 5).await.unwrap();
     kv.purge(name()).await.unwrap();
+    let nothing = kv.purge(key("conditions/none")).await.unwrap_err();
+    assert_eq!(nothing.code(), "not_found");
     let left = kv.history(name()).await;
     assert!(
         left.as_ref().is_ok_and(|left| left.iter().all(|version| version.value.is_none()))
@@ -156,8 +158,11 @@ async fn time(kv: &Kv) {
     assert!(kv.get(key("time/short")).await.unwrap().expires_ms.is_some());
     assert_eq!(next("it was put", &mut events).await.op, Op::Put);
     let gone = next("its time is over", &mut events).await;
+    assert_eq!((gone.op, gone.value, gone.expired), (Op::Delete, None, true));
+    assert_eq!(gone.old, Some(Value::from("soon gone")));
     // What is kept for a time is not kept beyond it.
-    assert_eq!((gone.op, gone.value, gone.old), (Op::Delete, None, None));
+    let versions = kv.history(key("time/short")).await.unwrap();
+    assert!(versions.iter().all(|version| version.value.is_none()), "{versions:?}");
     assert!(kv.get(key("time/short")).await.is_err());
 }
 

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     failed::{Exit, Failed},
-    output::{Output, bytes},
+    output::{Output, bytes, entries},
 };
 
 #[derive(Debug, Clone, clap::Args)]
@@ -47,7 +47,7 @@ pub(super) async fn run(context: Context<'_>, args: Export) -> Result<(), Failed
     let out = context.out;
     if args.file.as_os_str() == "-" {
         let (written, _) = pages(&store, &kv, &args.prefix, |lines| out.raw(lines)).await?;
-        out.note(format_args!("wrote {written} entries"));
+        out.note(format_args!("wrote {}", entries(written)));
         return Ok(());
     }
     let unwritten = |error: io::Error| {
@@ -64,7 +64,7 @@ pub(super) async fn run(context: Context<'_>, args: Export) -> Result<(), Failed
 fn told(out: Output, file: &Path, written: u64, size: u64) -> Result<(), Failed> {
     let line = json!({ "written": written, "bytes": size, "file": std::path::absolute(file)? });
     out.result(&line, |_| {
-        format!("wrote {written} entries ({}) to {}", bytes(size), file.display())
+        format!("wrote {} ({}) to {}", entries(written), bytes(size), file.display())
     })
 }
 

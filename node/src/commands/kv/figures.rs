@@ -67,7 +67,11 @@ fn in_words(report: &SyncReport) -> String {
     )
 }
 
+/// Sessions are measured in whole milliseconds.
 fn time(ms: u64) -> String {
+    if ms == 0 {
+        return "under 1 ms".to_owned();
+    }
     millis(Duration::from_millis(ms).as_secs_f64() * 1e3)
 }
 
@@ -138,6 +142,11 @@ mod tests {
             at_ms: Some(UnixMillis::now()),
             error: error.map(str::to_owned),
         }
+    }
+
+    #[test]
+    fn a_session_took_some_time() {
+        assert_eq!((time(0), time(4)), ("under 1 ms".to_owned(), "4.00 ms".to_owned()));
     }
 
     #[test]

@@ -107,7 +107,7 @@ fn table(versions: &[Version]) -> String {
         table.row([
             version.seq.to_string(),
             version.revision.to_string(),
-            shapes::verb(version.op).to_owned(),
+            shapes::verb(version.op, version.expired).to_owned(),
             bytes(version.size),
             since(version.updated_ms),
             shapes::who(&version.author),

@@ -9,6 +9,7 @@ use std::{
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use peerage_api::kv::{Value, ValueKind};
 
+use super::exact;
 use crate::{
     failed::{Exit, Failed},
     output::Output,
@@ -104,9 +105,11 @@ fn read(kind: ValueKind, bytes: Vec<u8>) -> Result<Value, String> {
             Ok(number) if number.is_finite() => Ok(Value::Float(number)),
             _ => Err(format!("{:?} is not a finite number such as 0.5", shown())),
         },
-        ValueKind::Json => serde_json::from_str(&text)
-            .map(Value::Json)
-            .map_err(|error| format!("the value is not JSON: {error}")),
+        ValueKind::Json => exact::json(&text).map(Value::Json).map_err(|wrong| {
+            let (line, column) = exact::place(&text, wrong.at);
+            let problem = wrong.problem;
+            format!("the value is not JSON to keep: line {line}, column {column}: {problem}")
+        }),
         ValueKind::String | ValueKind::Bytes => Ok(Value::String(text)),
     }
 }
@@ -142,8 +145,13 @@ mod tests {
             (Int, "", "whole number"),
             (Float, "nan", "finite"),
             (Float, "1e999", "finite"),
-            (Json, "{a}", "not JSON"),
-            (Json, "1 2", "not JSON"),
+            (Json, "{a}", "not JSON to keep: line 1, column 2: key must be"),
+            (Json, "1\n 2", "line 2, column 2: trailing"),
+            (
+                Json,
+                "[9223372036854775807, 99999999999999999999]",
+                "column 23: 99999999999999999999",
+            ),
         ] {
             let problem = given(kind, text).unwrap_err();
             assert!(problem.contains(part), "{problem}");

@@ -4,11 +4,14 @@
 use std::io::{self, BufRead, Read, Write as _};
 
 use peerage_api::{
-    kv::{Entry, MAX_BATCH, Value, ValueKind, Write},
+    kv::{Entry, MAX_BATCH, Value, Write},
     types::{KvKey, UnixMillis},
 };
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value as Json;
+use serde::Serialize;
+
+mod read;
+
+use read::{Bad, read};
 
 /// Bytes of one batch as JSON, unless a single line has more: 8 MiB, so that it is below what a
 /// batch may have, and what the daemon takes in one request.
@@ -34,85 +37,6 @@ pub(super) fn write(to: &mut Vec<u8>, entry: &Entry) -> io::Result<()> {
     to.write_all(b"\n")
 }
 
-/// A line as it is read. Other fields, such as those of `kv ls --json`, are left alone.
-#[derive(Debug, Deserialize)]
-struct In {
-    key: String,
-    #[serde(default, deserialize_with = "present")]
-    value: Option<Json>,
-    #[serde(default, rename = "type")]
-    kind: Option<ValueKind>,
-    #[serde(default)]
-    expires_ms: Option<UnixMillis>,
-}
-
-/// Tells a `null` from a value that is not there.
-fn present<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Json>, D::Error> {
-    Json::deserialize(from).map(Some)
-}
-
-/// What a line asks for; nothing if its time is over. An error says what is wrong.
-fn read(line: &[u8], prefix: &str, now: UnixMillis) -> Result<Option<Write>, String> {
-    let line: In = serde_json::from_slice(line).map_err(|error| not_read(&error))?;
-    let key = KvKey::new(&format!("{prefix}{}", line.key)).map_err(|error| error.to_string())?;
-    let value = typed(line.kind, line.value.ok_or("there is no `value`")?)?;
-    let write = Write::put(key, value);
-    match line.expires_ms {
-        Some(until) if until <= now => Ok(None),
-        Some(until) => Ok(Some(write.expiring(until.since(now)))),
-        None => Ok(Some(write)),
-    }
-}
-
-/// The parser counts lines of its own, of which there is one.
-fn not_read(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let problem = text.split(" at line ").next().unwrap_or_default();
-    format!(
-        "{problem} at character {}; expected {{\"key\":…,\"value\":…}}, and \"type\" if need be",
-        error.column()
-    )
-}
-
-fn typed(kind: Option<ValueKind>, json: Json) -> Result<Value, String> {
-    let wrong = |what: &str| format!("the value is {}, not {what}", named(&json));
-    match kind.unwrap_or_else(|| kind_of(&json)) {
-        ValueKind::Json => Ok(Value::Json(json)),
-        ValueKind::Int => json.as_i64().map(Value::Int).ok_or_else(|| wrong("an int of 64 bits")),
-        ValueKind::Float => json.as_f64().map(Value::Float).ok_or_else(|| wrong("a float")),
-        ValueKind::String => match json {
-            Json::String(text) => Ok(Value::String(text)),
-            _ => Err(wrong("a string")),
-        },
-        ValueKind::Bytes => {
-            let text = json.as_str().ok_or_else(|| wrong("bytes as base64"))?;
-            let bytes = data_encoding::BASE64.decode(text.as_bytes());
-            bytes.map(|bytes| Value::Bytes(bytes.into())).map_err(|e| format!("base64: {e}"))
-        }
-    }
-}
-
-/// The type of a value that comes without one.
-fn kind_of(json: &Json) -> ValueKind {
-    match json {
-        Json::String(_) => ValueKind::String,
-        Json::Number(number) if number.is_i64() => ValueKind::Int,
-        Json::Number(_) => ValueKind::Float,
-        Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_) => ValueKind::Json,
-    }
-}
-
-fn named(json: &Json) -> &'static str {
-    match json {
-        Json::Null => "null",
-        Json::Bool(_) => "true or false",
-        Json::Number(_) => "another number",
-        Json::String(_) => "a string",
-        Json::Array(_) => "an array",
-        Json::Object(_) => "an object",
-    }
-}
-
 /// What is written at once.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Batch {
@@ -129,7 +53,7 @@ pub(super) struct Batch {
 #[derive(Debug)]
 pub(super) enum Stuck {
     /// A line makes no sense.
-    Line { number: u64, problem: String },
+    Line { number: u64, bad: Bad },
     /// The source cannot be read.
     Source(io::Error),
 }
@@ -188,8 +112,8 @@ impl<R: BufRead> Batches<R> {
         self.read += count;
         self.line += u64::from(count > 0);
         if count == MAX_LINE_BYTES {
-            let problem = format!("it is longer than {MAX_LINE_BYTES} bytes");
-            return Err(Stuck::Line { number: self.line, problem });
+            let bad = Bad::whole(format_args!("it is longer than {MAX_LINE_BYTES} bytes"));
+            return Err(Stuck::Line { number: self.line, bad });
         }
         Ok(count > 0)
     }
@@ -204,7 +128,7 @@ impl<R: BufRead> Batches<R> {
         if self.is_passed_over() {
             return Ok(None);
         }
-        let stuck = |problem| Stuck::Line { number: self.line, problem };
+        let stuck = |bad| Stuck::Line { number: self.line, bad };
         read(&self.text, &self.prefix, now).map_err(stuck)
     }
 }

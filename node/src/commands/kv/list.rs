@@ -23,7 +23,8 @@ Examples:
   peerage kv ls settings/
   peerage kv ls --from 2026-01 --to 2026-02       keys from one to another, without that one
   peerage kv ls settings/ --keys-only | wc -l
-  peerage kv ls --limit 10 --json")]
+  peerage kv ls --limit 10 --json
+  peerage kv ls --limit 10 --after settings/mail/port    the next 10")]
 pub(super) struct Ls {
     /// What the keys begin with
     #[arg(default_value = "", hide_default_value = true)]
@@ -34,6 +35,9 @@ pub(super) struct Ls {
     /// The key behind the last
     #[arg(long, value_name = "KEY")]
     to: Option<KvKey>,
+    /// Only keys behind this one: the last one of the page before
+    #[arg(long, value_name = "KEY")]
+    after: Option<KvKey>,
     /// Most entries that are listed [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
@@ -51,31 +55,38 @@ pub(super) async fn run(context: Context<'_>, args: Ls) -> Result<(), Failed> {
     let all = Listing { store: &store, space, args: &args };
     let out = context.out;
     // Only what is shown of an entry is kept, however many there are.
-    let (more, is_empty) = match (args.keys_only, out.json) {
+    let (more, is_empty): (Option<KvKey>, _) = match (args.keys_only, out.json) {
         (true, _) => {
-            let (keys, more) = all.collect(limit, |entry| entry.key).await?;
+            let (keys, last) = all.collect(limit, |entry| entry.key).await?;
             out.result(&keys, |keys| joined(keys))?;
-            (more, keys.is_empty())
+            (last, keys.is_empty())
         }
         (false, true) => {
-            let (entries, more) = all.collect(limit, |entry| entry).await?;
+            let (entries, last) = all.collect(limit, |entry| entry).await?;
             out.line(&entries)?;
-            (more, entries.is_empty())
+            (last, entries.is_empty())
         }
         (false, false) => {
-            let (rows, more) = all.collect(limit, |entry| row(&entry)).await?;
+            let (rows, last) = all.collect(limit, |entry| row(&entry)).await?;
             let is_empty = rows.is_empty();
             out.text(&table(rows))?;
-            (more, is_empty)
+            (last, is_empty)
         }
     };
     if is_empty {
         store.note_if_kept_out(space).await?;
     }
-    if more {
-        out.note("there are more; list them with a higher --limit");
-    }
+    more.iter().for_each(|last| out.note(hint(last)));
     Ok(())
+}
+
+/// How to see what follows the last key that was listed.
+fn hint(last: &KvKey) -> String {
+    let word = match last.as_str() {
+        key if key.chars().any(char::is_control) => format!("$'{}'", key.escape_default()),
+        key => format!("'{}'", printable(key).replace('\'', r"'\''")),
+    };
+    format!("there are more; the next ones: the same with --after={word}")
 }
 
 /// What is to be listed.
@@ -87,20 +98,24 @@ struct Listing<'a> {
 }
 
 impl Listing<'_> {
-    /// What `keep` makes of up to `limit` entries, and whether there are more.
+    /// What `keep` makes of up to `limit` entries, and the last of their keys if there are more.
     async fn collect<T>(
         &self,
         limit: usize,
         keep: impl Fn(Entry) -> T,
-    ) -> Result<(Vec<T>, bool), Failed> {
+    ) -> Result<(Vec<T>, Option<KvKey>), Failed> {
         let link = self.store.desk.node.link();
-        let page = async |page: Page| {
-            let Ls { prefix, from, to, .. } = self.args.clone();
+        let mut last = None;
+        let page = async |mut page: Page| {
+            let Ls { prefix, from, to, after, .. } = self.args.clone();
+            page.after = page.after.or(after.map(String::from));
             let list = List { space: self.space, prefix, from, to, page };
             let Paged { items, next } = self.store.ask(link.call(list)).await?;
+            last = items.last().map(|entry| entry.key.clone()).or(last.take());
             Ok(Paged { items: items.into_iter().map(&keep).collect(), next })
         };
-        pages(limit, page).await
+        let (kept, more) = pages(limit, page).await?;
+        Ok((kept, last.filter(|_| more)))
     }
 }
 
@@ -141,6 +156,14 @@ mod tests {
     };
 
     use super::*;
+
+    #[test]
+    fn the_next_page_is_asked_for_by_the_last_key() {
+        let of = |key: &str| hint(&KvKey::new(key).unwrap());
+        assert!(of("a/b").ends_with("--after='a/b'"), "{}", of("a/b"));
+        assert!(of("it's").ends_with(r"--after='it'\''s'"), "{}", of("it's"));
+        assert!(of("a\nb").ends_with(r"--after=$'a\nb'"), "{}", of("a\nb"));
+    }
 
     #[test]
     fn entries_are_aligned_and_cannot_play_with_the_terminal() {

@@ -1,7 +1,7 @@
 //! What scripts read and people see of values, versions and changes.
 
 use peerage_api::{
-    kv::{Event, Op, Value, ValueKind, Version},
+    kv::{About, Event, Op, Value, ValueKind, Version},
     types::{Author, KvKey, Revision, UnixMillis},
 };
 use serde::Serialize;
@@ -17,24 +17,56 @@ pub(super) struct Change<'a> {
     value: Option<serde_json::Value>,
     #[serde(rename = "type")]
     kind: Option<ValueKind>,
+    size: Option<u64>,
+    hash: Option<&'a str>,
+    /// Why there is no value, if there should be one.
+    omitted: Option<Omitted>,
     old: Option<serde_json::Value>,
     old_type: Option<ValueKind>,
+    old_size: Option<u64>,
+    old_omitted: Option<Omitted>,
+    expired: bool,
     revision: Revision,
     author: Author,
     updated_ms: UnixMillis,
     remote: bool,
 }
 
+/// Why a value is not told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Omitted {
+    /// It is too large to be sent along, but still there.
+    Large,
+    /// It is no longer kept.
+    Gone,
+}
+
+impl Omitted {
+    /// Nothing if the value is there, or there was none.
+    pub(super) fn of(value: Option<&Value>, about: Option<&About>) -> Option<Self> {
+        let about = about.filter(|_| value.is_none())?;
+        Some(if about.current { Self::Large } else { Self::Gone })
+    }
+}
+
 impl<'a> Change<'a> {
     pub(super) fn of(event: &'a Event) -> Self {
+        let (about, before) = (event.about.as_ref(), event.old_about.as_ref());
         Self {
             seq: event.seq,
             op: event.op,
             key: &event.key,
             value: event.value.as_ref().map(bare),
-            kind: event.value.as_ref().map(Value::kind),
+            kind: about.map(|about| about.kind),
+            size: about.map(|about| about.size),
+            hash: about.map(|about| about.hash.as_str()),
+            omitted: Omitted::of(event.value.as_ref(), about),
             old: event.old.as_ref().map(bare),
-            old_type: event.old.as_ref().map(Value::kind),
+            old_type: before.map(|before| before.kind),
+            old_size: before.map(|before| before.size),
+            old_omitted: Omitted::of(event.old.as_ref(), before),
+            expired: event.expired,
             revision: event.revision,
             author: event.author,
             updated_ms: event.updated_ms,
@@ -51,6 +83,7 @@ pub(super) struct Former {
     #[serde(rename = "type")]
     kind: Option<ValueKind>,
     size: u64,
+    expired: bool,
     revision: Revision,
     author: Author,
     updated_ms: UnixMillis,
@@ -64,6 +97,7 @@ impl Former {
             value: version.value.as_ref().map(bare),
             kind: version.value.as_ref().map(Value::kind),
             size: version.size,
+            expired: version.expired,
             revision: version.revision,
             author: version.author,
             updated_ms: version.updated_ms,
@@ -110,10 +144,11 @@ pub(super) fn who(author: &impl ToString) -> String {
 }
 
 /// What happened, in a word.
-pub(super) fn verb(op: Op) -> &'static str {
-    match op {
-        Op::Put => "put",
-        Op::Delete => "delete",
+pub(super) fn verb(op: Op, expired: bool) -> &'static str {
+    match (op, expired) {
+        (_, true) => "expired",
+        (Op::Put, false) => "put",
+        (Op::Delete, false) => "delete",
     }
 }
 
@@ -124,8 +159,17 @@ pub(super) mod tests {
 
     use super::*;
 
+    pub(in super::super) fn about(value: &Value, current: bool) -> About {
+        let (kind, bytes) = (value.kind(), value.to_bytes());
+        let (size, hash) = (bytes.len() as u64, blake3::hash(&bytes).to_hex().to_string());
+        About { kind, size, hash, current }
+    }
+
     pub(in super::super) fn event(value: Option<Value>, old: Option<Value>) -> Event {
         Event {
+            about: value.as_ref().map(|value| about(value, true)),
+            old_about: old.as_ref().map(|old| about(old, false)),
+            expired: false,
             seq: 7,
             op: if value.is_some() { Op::Put } else { Op::Delete },
             key: KvKey::new("a").unwrap(),
@@ -147,17 +191,53 @@ pub(super) mod tests {
         assert_eq!(
             line,
             json!({
-                "seq": 7, "op": "put", "key": "a", "value": null, "type": "json", "old": "AP8=",
-                "old_type": "bytes", "revision": "000000000000000501010101", "author": author,
-                "updated_ms": 9, "remote": true,
+                "seq": 7, "op": "put", "key": "a", "value": null, "type": "json", "size": 4,
+                "hash": blake3::hash(b"null").to_hex().as_str(), "omitted": null, "old": "AP8=",
+                "old_type": "bytes", "old_size": 2, "old_omitted": null, "expired": false,
+                "revision": "000000000000000501010101", "author": author, "updated_ms": 9,
+                "remote": true,
             })
         );
         assert!(author.starts_with("12D3KooW"), "{author}");
         let gone = serde_json::to_value(Change::of(&event(None, None))).unwrap();
         assert_eq!(gone["op"], "delete");
-        for name in ["value", "type", "old", "old_type"] {
+        for name in [
+            "value",
+            "type",
+            "size",
+            "hash",
+            "omitted",
+            "old",
+            "old_type",
+            "old_size",
+            "old_omitted",
+        ] {
             assert_eq!(gone.get(name), Some(&json!(null)), "{name}");
         }
+    }
+
+    #[test]
+    fn a_value_that_is_not_told_is_told_as_such_with_its_size() {
+        let large = Value::from("x".repeat(70_000));
+        let put = Event {
+            about: Some(about(&large, true)),
+            old_about: Some(about(&large, false)),
+            op: Op::Put,
+            ..event(None, None)
+        };
+        let line = serde_json::to_value(Change::of(&put)).unwrap();
+        let of = |name: &str| line[name].clone();
+        assert_eq!(
+            (of("type"), of("size"), of("omitted")),
+            ("string".into(), 70_000.into(), "large".into())
+        );
+        assert_eq!((of("old_size"), of("old_omitted")), (70_000.into(), "gone".into()));
+        let ended = Event { expired: true, ..event(None, Some(Value::Int(1))) };
+        let line = serde_json::to_value(Change::of(&ended)).unwrap();
+        assert_eq!(
+            (&line["op"], &line["expired"], &line["old"]),
+            (&json!("delete"), &json!(true), &json!(1))
+        );
     }
 
     #[test]

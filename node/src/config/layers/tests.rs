@@ -128,3 +128,15 @@ fn every_key_is_complete_and_its_default_is_valid() {
         assert_eq!(off, key.flag.starts_with("no-"), "{}", key.path());
     }
 }
+
+#[test]
+fn what_is_set_in_vain_is_told_with_both_places() {
+    let file = "[discovery]\nmainline_bootstrap = [\"192.0.2.1:6881\"]\n";
+    let variable = [("PEERAGE_DISCOVERY_MAINLINE", "no")];
+    let config = of(file, &variable, Flags::default()).unwrap();
+    let told = "discovery.mainline_bootstrap (node.toml:2) has no effect, as discovery.mainline is \
+                off ($PEERAGE_DISCOVERY_MAINLINE)";
+    assert_eq!(config.in_vain().as_deref(), Some(told));
+    assert_eq!(of(file, &[], Flags::default()).unwrap().in_vain(), None);
+    assert_eq!(of("", &variable, Flags::default()).unwrap().in_vain(), None);
+}

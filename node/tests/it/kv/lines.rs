@@ -73,7 +73,7 @@ fn a_bad_line_is_named_and_what_came_before_its_batch_is_kept() {
         [&error["line"], &error["written"], &error["skip"]],
         [&json!(10_003), &json!(10_000), &json!(10_000)]
     );
-    for part in ["line 10003", "no `value`", "--skip 10000"] {
+    for part in ["line 10003: there is no `value`", "and nothing behind it", "--skip 10000"] {
         assert!(stopped.stderr.contains(part), "{stopped:?}");
     }
     assert_eq!(count(&sandbox), 10_000);
@@ -83,7 +83,7 @@ fn a_bad_line_is_named_and_what_came_before_its_batch_is_kept() {
     assert_eq!(count(&sandbox), 10_005);
     let first = fed(&sandbox, &["import"], b"no json\n");
     let said = String::from_utf8(first.stderr).unwrap();
-    assert!(said.contains("line 1:") && said.contains("nothing was written"), "{said}");
+    assert!(said.contains("line 1, column 1:") && said.contains("nothing was written"), "{said}");
 }
 
 #[test]
@@ -121,4 +121,42 @@ fn a_killed_node_has_every_batch_that_an_import_was_told_of() {
     let skip = skip.to_string();
     assert_eq!(fed(&sandbox, &["import", "--skip", &skip], rest.as_bytes()).status.code(), Some(0));
     assert_eq!(count(&sandbox), written + 10_005);
+}
+
+#[test]
+fn what_a_line_says_is_kept_or_refused_and_the_place_is_told() {
+    let sandbox = Sandbox::new();
+    let _daemon = sandbox.up(&[]);
+    let import = |text: &str| Finished::of(&[], fed(&sandbox, &["import"], text.as_bytes()));
+    for (bad, part) in [
+        (r#"["k",5]"#, "line 2, column 1: no object"),
+        (r#"{"key":"k","value":1,"ttl":"1h"}"#, "line 2, column 26: unknown field `ttl`"),
+        (
+            r#"{"key":"é","value":9223372036854775808}"#,
+            "line 2, column 20: 9223372036854775808 is not an int",
+        ),
+        (
+            r#"{"key":"k","value":{"a":99999999999999999999}}"#,
+            "line 2, column 25: 99999999999999999999",
+        ),
+    ] {
+        let told = import(&format!("{{\"key\":\"a\",\"value\":1}}\n{bad}\n"));
+        assert_eq!((told.code, count(&sandbox)), (Some(1), 0), "{told:?}");
+        assert!(told.stderr.contains(part), "no {part}: {told:?}");
+        assert!(told.stderr.contains("nothing was written; import all of it again"), "{told:?}");
+    }
+    // A fraction that many parsers get wrong by its last bit.
+    let kept = r#"{"key":"j","type":"json","value":[51.248178375505404,18446744073709551615]}"#;
+    let told = import(kept);
+    assert_eq!(
+        (told.code, told.stdout.starts_with("wrote 1 entry in")),
+        (Some(0), true),
+        "{told:?}"
+    );
+    assert_eq!(
+        text(&sandbox, &["export"]).trim_end().replace("\"key\":\"j\",", ""),
+        kept.replace("\"key\":\"j\",", "")
+    );
+    let wrong = sandbox.run(&["kv", "put", "k", "[1,99999999999999999999]", "--type", "json"]);
+    assert!(wrong.code == Some(2) && wrong.stderr.contains("column 4: 9999"), "{wrong:?}");
 }

@@ -9,7 +9,7 @@ use peerage_wire::kv::{Entry, Kind, MAX_INLINE_BYTES, SignedEntry};
 
 use super::{
     Limits, Replica, Signer, SpaceState,
-    batch::{Batch, Check, Mode, Orders},
+    batch::{Batch, Check, Mode, Needs, Orders},
     edit::Candidate,
     stored,
 };
@@ -157,22 +157,24 @@ fn prepare(writes: Vec<Write>, now: UnixMillis) -> Result<Writes, KvError> {
     for (at, write) in writes.into_iter().enumerate() {
         let key = write.key().clone();
         let is_first = first.insert(key.clone());
-        let (expect, exists) = match &write {
-            Write::Put { expect, .. } => (*expect, false),
+        let (expect, needs) = match &write {
+            Write::Put { expect, .. } => (*expect, Needs::Nothing),
             // What an earlier write of the batch has set may be deleted.
-            Write::Delete { expect, .. } => (*expect, is_first),
-            Write::Purge { .. } => (None, false),
+            Write::Delete { expect, .. } if !is_first => (*expect, Needs::Nothing),
+            Write::Delete { expect, .. } => (*expect, Needs::Entry),
+            Write::Purge { .. } if !is_first => (None, Needs::Nothing),
+            Write::Purge { .. } => (None, Needs::Trace),
         };
-        if expect.is_some() || exists {
-            asked.push((last[&key], expect, exists));
+        if expect.is_some() || needs != Needs::Nothing {
+            asked.push((last[&key], expect, needs));
         }
         if last[&key] == at {
             made.prepared.push((at, Prepared::new(write, now)?));
         }
     }
-    for (at, expect, exists) in asked {
+    for (at, expect, needs) in asked {
         let at = made.prepared.binary_search_by_key(&at, |(at, _)| *at);
-        made.checks.extend(at.ok().map(|at| Check { at, expect, exists }));
+        made.checks.extend(at.ok().map(|at| Check { at, expect, needs }));
     }
     Ok(made)
 }

@@ -5,6 +5,7 @@ use std::cmp::Reverse;
 use peerage_api::kv::KvError;
 use peerage_store::{KvRead as _, KvTable, KvTxn, StoreError};
 use peerage_types::{Expected, Hlc, Space, UnixMillis};
+use peerage_wire::kv::Kind;
 
 use super::{
     edit::{Candidate, Edit, Place},
@@ -21,8 +22,27 @@ pub(super) struct Check {
     /// Which candidate it is about.
     pub(super) at: usize,
     pub(super) expect: Option<Expected>,
-    /// Whether there must be an entry.
-    pub(super) exists: bool,
+    pub(super) needs: Needs,
+}
+
+/// What there must be of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Needs {
+    Nothing,
+    /// An entry that can be read.
+    Entry,
+    /// An entry, or what is left of one.
+    Trace,
+}
+
+impl Needs {
+    fn are_met(self, row: Option<&Row>, live: Option<&Row>) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Entry => live.is_some(),
+            Self::Trace => row.is_some_and(|row| row.entry().kind != Kind::Purge),
+        }
+    }
 }
 
 /// What to do with candidates that do not fit.
@@ -151,10 +171,8 @@ impl Batch {
             Some(expected) if expected != found => {
                 Err(KvError::Conflict { key: key(), expected, found })
             }
-            _ if check.exists && live.is_none() => {
-                Err(KvError::NotFound { space: self.space, key: key() })
-            }
-            _ => Ok(()),
+            _ if check.needs.are_met(row, live) => Ok(()),
+            _ => Err(KvError::NotFound { space: self.space, key: key() }),
         }
     }
 

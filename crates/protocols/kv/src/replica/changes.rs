@@ -1,16 +1,20 @@
 //! Changes of a space, replayed from the feed and then followed: the feed is the only source, so
 //! there is neither a gap nor a repetition between the two.
 
-use std::ops::{Bound, ControlFlow};
+use std::{
+    ops::{Bound, ControlFlow},
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use peerage_api::kv::{Event, KvError};
+use peerage_api::kv::{Event, KvError, Value};
 use peerage_store::{Kv, KvRead, KvTable, StoreError};
 use peerage_types::{KvKey, Space};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::{
     Place, Replica,
-    list::{kept_value, op_of},
+    lately::Lately,
+    list::{about, is_expired, kept_value, op_of},
     row, stored,
 };
 use crate::{
@@ -28,6 +32,7 @@ pub struct Changes {
     /// The last one that was told.
     seq: u64,
     counters: watch::Receiver<Counters>,
+    lately: Arc<Mutex<Lately>>,
     _place_among_watchers: OwnedSemaphorePermit,
 }
 
@@ -52,8 +57,9 @@ impl Replica {
         if seq > last {
             return Err(KvError::Ahead { from: seq, seq: last });
         }
-        let (kv, place) = (self.inner.kv.clone(), state.place);
-        Ok(Changes { kv, place, space, prefix, seq, counters, _place_among_watchers: permit })
+        let (kv, place, lately) = (self.inner.kv.clone(), state.place, state.lately.clone());
+        let _place_among_watchers = permit;
+        Ok(Changes { kv, place, space, prefix, seq, counters, lately, _place_among_watchers })
     }
 }
 
@@ -70,7 +76,8 @@ impl Changes {
             if self.counters.borrow_and_update().head > self.seq {
                 let (place, seq, prefix) = (self.place, self.seq, self.prefix.clone());
                 let read = self.kv.read(move |snapshot| page(snapshot, place, &prefix, seq));
-                let (events, through) = read.await.map_err(stored)?;
+                let (mut events, through) = read.await.map_err(stored)?;
+                events.iter_mut().filter(|event| event.expired).for_each(|it| self.recall(it));
                 self.seq = through;
                 if !events.is_empty() {
                     return Ok(events);
@@ -80,6 +87,12 @@ impl Changes {
             let left = |_| KvError::NoSuchSpace { space: self.space };
             self.counters.changed().await.map_err(left)?;
         }
+    }
+
+    /// Adds the value that has expired, if it has only just.
+    fn recall(&self, event: &mut Event) {
+        let lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
+        event.old = lately.get(event.seq).or(event.old.take());
     }
 }
 
@@ -118,9 +131,7 @@ fn page(
 }
 
 fn size(event: &Event) -> usize {
-    let of = |value: &Option<_>| {
-        value.as_ref().map_or(0, |value: &peerage_api::kv::Value| value.to_bytes().len())
-    };
+    let of = |value: &Option<Value>| value.as_ref().map_or(0, |value| value.to_bytes().len());
     of(&event.value) + of(&event.old) + 256
 }
 
@@ -132,6 +143,7 @@ fn event(
     seq: u64,
 ) -> Result<Option<Event>, StoreError> {
     let current = row(read, place, key)?.filter(|row| row.seq == seq);
+    let is_current = current.is_some();
     let found = match current {
         Some(row) => Some(row),
         None => {
@@ -148,7 +160,10 @@ fn event(
         op: op_of(&row),
         key: key.clone(),
         value: kept_value(&row),
+        about: about(&row, is_current).filter(|_| !row.is_dead()),
         old: before.as_ref().and_then(kept_value),
+        old_about: before.as_ref().and_then(|before| about(before, false)),
+        expired: is_expired(&row),
         revision: entry.revision(row.signed.fingerprint()),
         author: entry.author,
         updated_ms: entry.hlc.at(),

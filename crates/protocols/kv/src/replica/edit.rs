@@ -296,8 +296,8 @@ impl<'a, 't> Edit<'a, 't> {
         self.txn.put(KvTable::Leaves, &rows::leaf(self.place.no, hash), &value)
     }
 
-    /// Marks an entry as expired, which is a change but no other entry.
-    pub(super) fn expire(&mut self, row: &Row) -> Result<(), StoreError> {
+    /// Marks an entry as expired, which is a change but no other entry; gives its number.
+    pub(super) fn expire(&mut self, row: &Row) -> Result<u64, StoreError> {
         let key = row.entry().key.as_str();
         let hash = key_hash(key);
         self.count_out(row)?;
@@ -311,7 +311,8 @@ impl<'a, 't> Edit<'a, 't> {
         self.index(now.entry(), flags)?;
         self.txn.put(KvTable::Entries, &rows::entry(self.place.no, key), &now.encode())?;
         self.tell(seq, [0; 8], key)?;
-        self.leaf(&hash, seq, row.signed.fingerprint())
+        self.leaf(&hash, seq, row.signed.fingerprint())?;
+        Ok(seq)
     }
 
     /// Removes an entry without a trace.

@@ -4,7 +4,7 @@ use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
 use peerage_api::{
-    kv::{Entry, KvError, List, Op, Stats, Value, ValueKind, Version},
+    kv::{About, Entry, KvError, List, Op, Stats, Value, ValueKind, Version},
     users::Paged,
 };
 use peerage_store::{KvRead, KvTable, StoreError};
@@ -190,6 +190,18 @@ pub(super) fn op_of(row: &Row) -> Op {
     if row.is_dead() { Op::Delete } else { Op::Put }
 }
 
+/// What the value of a version is, if it had one.
+pub(super) fn about(row: &Row, current: bool) -> Option<About> {
+    let entry = row.entry();
+    let hash = blake3::Hash::from_bytes(entry.hash).to_hex().to_string();
+    type_of(entry.kind).map(|kind| About { kind, size: entry.size.into(), hash, current })
+}
+
+/// Whether the time of a version is over, which somebody has noticed.
+pub(super) fn is_expired(row: &Row) -> bool {
+    row.flags & EXPIRED != 0
+}
+
 /// The value of a version, if it had one and it is still kept with it.
 pub(super) fn kept_value(row: &Row) -> Option<Value> {
     let kept = row.flags & (BARE | EXPIRED) == 0 && !row.has_parts();
@@ -220,6 +232,7 @@ fn version_of(row: &Row, value: Option<Value>) -> Version {
         op: op_of(row),
         value,
         size: u64::from(entry.size),
+        expired: is_expired(row),
         revision: entry.revision(row.signed.fingerprint()),
         author: entry.author,
         updated_ms: entry.hlc.at(),

@@ -10,7 +10,7 @@ use peerage_api::kv::{LastRefusal, SpaceKind};
 use peerage_types::{PeerId, Space, UnixMillis};
 use tokio::sync::{Semaphore, watch};
 
-use super::{Joined, edit::Place};
+use super::{Joined, edit::Place, lately::Lately};
 use crate::{
     Cursor,
     bounds::{MAX_REPLICAS, MAX_WATCHERS},
@@ -32,6 +32,7 @@ pub(crate) struct SpaceState {
     /// As of the last write that was committed.
     pub(crate) counters: watch::Sender<Counters>,
     pub(crate) watchers: Arc<Semaphore>,
+    pub(super) lately: Arc<Mutex<Lately>>,
     noted: Mutex<HashMap<PeerId, (UnixMillis, Noted)>>,
     pub(super) refusal: Mutex<Option<LastRefusal>>,
 }
@@ -60,6 +61,7 @@ impl SpaceState {
             gate: tokio::sync::Mutex::new(()),
             counters: watch::Sender::new(counters),
             watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
+            lately: Arc::default(),
             noted: Mutex::default(),
             refusal: Mutex::default(),
         }
@@ -74,6 +76,19 @@ impl SpaceState {
             }
             newer
         });
+    }
+
+    /// Tells of entries that were marked as expired.
+    pub(super) fn publish_expired(&self, counters: Counters, expired: &Lately) {
+        let is_watched = self.watchers.available_permits() < MAX_WATCHERS;
+        {
+            let mut lately = self.lately.lock().unwrap_or_else(PoisonError::into_inner);
+            match is_watched {
+                true => lately.take_over(expired),
+                false => *lately = Lately::default(),
+            }
+        }
+        self.publish(counters);
     }
 
     pub(crate) fn name(&self) -> MutexGuard<'_, String> {

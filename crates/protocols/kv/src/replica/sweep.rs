@@ -16,6 +16,8 @@ use super::{
     Replica, SpaceState,
     batch::Verdict,
     edit::{Edit, Place},
+    lately::Lately,
+    list::kept_value,
     stored,
 };
 use crate::{
@@ -46,10 +48,14 @@ impl Replica {
                 self.all().values().map(|space| (space.place.no, space.clone())).collect();
             let places: BTreeMap<_, _> =
                 spaces.iter().map(|(no, space)| (*no, space.place)).collect();
-            let pending = self.inner.kv.write(0, move |txn| expire_some(txn, &places, now));
-            for (no, counters) in pending.await.map_err(stored)? {
-                spaces.get(&no).into_iter().for_each(|space| space.publish(counters));
-            }
+            let tell = move |done: &Vec<Expired>| {
+                for Expired { no, counters, lately } in done {
+                    let space = spaces.get(no).into_iter();
+                    space.for_each(|space| space.publish_expired(*counters, lately));
+                }
+            };
+            let expire = move |txn: &mut KvTxn<'_>| expire_some(txn, &places, now);
+            self.inner.kv.write_then(0, expire, tell).await.map_err(stored)?;
         }
     }
 
@@ -173,11 +179,19 @@ fn due(key: &[u8]) -> Result<(UnixMillis, SpaceNo, KvKey), StoreError> {
     Ok((at, no, key_of(key)?))
 }
 
+/// What was marked in a space.
+#[derive(Debug)]
+struct Expired {
+    no: SpaceNo,
+    counters: Counters,
+    lately: Lately,
+}
+
 fn expire_some(
     txn: &mut KvTxn<'_>,
     places: &BTreeMap<SpaceNo, Place>,
     now: UnixMillis,
-) -> Result<Vec<(SpaceNo, Counters)>, StoreError> {
+) -> Result<Vec<Expired>, StoreError> {
     let mut found = BTreeMap::<SpaceNo, Vec<(UnixMillis, KvKey)>>::new();
     let mut left = MAX_SWEEP;
     let end = now.0.saturating_add(1).to_be_bytes();
@@ -195,7 +209,7 @@ fn expire_some(
             None => None,
         };
         match edit {
-            Some(edit) => done.push((no, expire_in(edit, &keys)?)),
+            Some(edit) => done.push(expire_in(edit, no, &keys)?),
             // Of a space that was left.
             None => {
                 for (at, key) in keys {
@@ -207,13 +221,19 @@ fn expire_some(
     Ok(done)
 }
 
-fn expire_in(mut edit: Edit<'_, '_>, keys: &[(UnixMillis, KvKey)]) -> Result<Counters, StoreError> {
+fn expire_in(
+    mut edit: Edit<'_, '_>,
+    no: SpaceNo,
+    keys: &[(UnixMillis, KvKey)],
+) -> Result<Expired, StoreError> {
+    let mut lately = Lately::default();
     for (_, key) in keys {
         if let Some(row) = edit.row(key)?.filter(|row| !row.is_dead()) {
-            edit.expire(&row)?;
+            let (seq, value) = (edit.expire(&row)?, kept_value(&row));
+            value.into_iter().for_each(|value| lately.remember(seq, row.value.len(), value));
         }
     }
-    edit.finish()
+    Ok(Expired { no, counters: edit.finish()?, lately })
 }
 
 fn dead_until(

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
 use peerage_api::{
-    kv::{Applied, KvError, Op, Value, Write},
+    kv::{Applied, KvError, Op, Value, ValueKind, Write},
     users::Page,
 };
 use peerage_store::{Power, Store};

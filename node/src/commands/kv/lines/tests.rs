@@ -1,12 +1,12 @@
 use peerage_api::types::{Author, Hlc, Revision};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::*;
 
 const NOW: UnixMillis = UnixMillis(1_000_000);
 
 fn value(line: &str) -> Result<Value, String> {
-    match read(line.as_bytes(), "", NOW)? {
+    match read(line.as_bytes(), "", NOW).map_err(|bad| bad.to_string())? {
         Some(Write::Put { value, .. }) => Ok(value),
         other => panic!("{other:?}"),
     }
@@ -18,7 +18,7 @@ fn batches(text: &[u8], skip: u64) -> (Vec<Batch>, Option<(u64, String)>) {
         match lines.next(NOW) {
             Ok(Some(batch)) => found.push(batch),
             Ok(None) => return (found, None),
-            Err(Stuck::Line { number, problem }) => return (found, Some((number, problem))),
+            Err(Stuck::Line { number, bad }) => return (found, Some((number, bad.to_string()))),
             Err(Stuck::Source(error)) => panic!("{error}"),
         }
     }
@@ -35,7 +35,8 @@ fn a_value_without_a_type_is_what_its_json_says() {
         (r#""5""#, Value::from("5")),
         ("5", Value::Int(5)),
         ("-9223372036854775808", Value::Int(i64::MIN)),
-        ("9223372036854775808", Value::Float(9_223_372_036_854_775_808.0)),
+        ("9223372036854775807", Value::Int(i64::MAX)),
+        ("51.24817837550540", Value::Float(51.248_178_375_505_4)),
         ("5.0", Value::Float(5.0)),
         ("null", Value::Json(Json::Null)),
         ("true", Value::Json(json!(true))),
@@ -49,6 +50,7 @@ fn a_value_without_a_type_is_what_its_json_says() {
 fn a_type_is_kept_to() {
     for (kind, text, expected) in [
         ("float", "5", Value::Float(5.0)),
+        ("float", "9223372036854775808", Value::Float(9_223_372_036_854_775_808.0)),
         ("json", "5", Value::Json(json!(5))),
         ("json", r#""x""#, Value::Json(json!("x"))),
         ("bytes", r#""AP8=""#, Value::Bytes(vec![0, 255].into())),
@@ -63,9 +65,23 @@ fn a_type_is_kept_to() {
 fn what_is_wrong_with_a_line_is_told() {
     let long = format!(r#"{{"key":"{}","value":1}}"#, "k".repeat(1025));
     for (line, part) in [
-        ("{", "at character 1; expected {\"key\""),
-        ("[1]", "expected {\"key\""),
+        ("{", "column 2: EOF"),
+        ("[1]", "column 1: no object; expected {\"key\""),
+        (r#" ["k",5]"#, "column 2: no object; expected {\"key\""),
+        ("{\"key\":\"é\",\"value\":x}\r\n", "column 20: expected value"),
         (r#"{"value":1}"#, "missing field `key`"),
+        (r#"{"key":"k","value":1,"ttl":"1h"}"#, "column 26: unknown field `ttl`; a line has `key`"),
+        (r#"{"key":"k","value":1,"value":2}"#, "duplicate field `value`"),
+        (
+            r#"{"key":"é","value":9223372036854775808}"#,
+            "column 20: 9223372036854775808 is not an int",
+        ),
+        (r#"{"key":"k","value":1e999}"#, "too large for a float"),
+        (
+            r#"{"key":"k","value":[1, 18446744073709551616]}"#,
+            "column 24: 18446744073709551616 does",
+        ),
+        (r#"{"key":"k","value":"\ud800"}"#, "column 27: "),
         (r#"{"key":"k"}"#, "no `value`"),
         (r#"{"key":"","value":1}"#, "the key is empty"),
         (r#"{"key":"a\u0000","value":1}"#, "NUL"),
@@ -78,11 +94,12 @@ fn what_is_wrong_with_a_line_is_told() {
         (r#"{"key":"k","value":"A","type":"bytes"}"#, "base64: "),
         (long.as_str(), "1025 bytes long"),
     ] {
-        let problem = read(line.as_bytes(), "", NOW).unwrap_err();
+        let problem = read(line.as_bytes(), "", NOW).unwrap_err().to_string();
         assert!(problem.contains(part), "{line}: {problem}");
         assert!(!problem.contains("at line"), "{problem}");
     }
-    assert!(read(b"{\"key\":\"\xff\",\"value\":1}", "", NOW).is_err());
+    let problem = read(b"{\"key\":\"\xff\",\"value\":1}", "", NOW).unwrap_err();
+    assert_eq!(problem.to_string(), ", column 9: this is no UTF-8 text");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use futures::FutureExt as _;
 
+use peerage_api::kv::About;
+
 use super::*;
 use crate::bounds::HISTORY;
 
@@ -106,4 +108,72 @@ async fn who_waits_is_woken_by_the_next_change() {
     tokio::task::yield_now().await;
     replica.write(vec![put("a", 1)], START).await.unwrap();
     assert_eq!(waiting.await.unwrap().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_large_value_is_told_by_its_size_and_hash_and_whether_it_is_still_there() {
+    let (replica, ..) = replica(1).await;
+    let large = |byte: u8| Value::Bytes(Bytes::from(vec![byte; 200_000]));
+    let hash = |byte: u8| blake3::hash(&[byte; 200_000]).to_hex().to_string();
+    replica.write(vec![put("a", large(1))], START).await.unwrap();
+    replica.write(vec![put("a", large(2))], START).await.unwrap();
+    replica.write(vec![put("a", 3)], START).await.unwrap();
+    replica.write(vec![put("b", large(4))], START).await.unwrap();
+    let mut changes = replica.changes(Space::Default, String::new(), Some(0)).unwrap();
+    let events = changes.next().await.unwrap();
+    let of =
+        |about: &Option<About>| about.clone().map(|it| (it.kind, it.size, it.hash, it.current));
+    let it = |byte, current| Some((ValueKind::Bytes, 200_000, hash(byte), current));
+    let told: Vec<_> = events.iter().map(|it| (of(&it.about), of(&it.old_about))).collect();
+    assert_eq!(told[0], (it(1, false), None));
+    assert_eq!(told[1], (it(2, false), it(1, false)));
+    assert_eq!(told[2].1, it(2, false));
+    assert_eq!(told[3], (it(4, true), None));
+    let values: Vec<_> =
+        events.iter().map(|it| (it.op, it.value.clone(), it.old.clone())).collect();
+    let put = |value| (Op::Put, value, None);
+    assert_eq!(values, [put(None), put(None), put(Some(Value::Int(3))), put(None)]);
+}
+
+#[tokio::test]
+async fn who_follows_learns_of_an_expiry_as_such_and_what_it_has_ended() {
+    let (replica, ..) = replica(1).await;
+    let second = Duration::from_secs(1);
+    let large = Value::Bytes(Bytes::from(vec![1; 200_000]));
+    let writes = vec![put("a", 1).expiring(second), put("b", large).expiring(second), put("c", 1)];
+    replica.write(writes, START).await.unwrap();
+    let mut changes = replica.changes(Space::Default, String::new(), None).unwrap();
+    replica.expire(START.plus(second)).await.unwrap();
+    replica.write(vec![delete("c")], START.plus(second)).await.unwrap();
+    let events = changes.next().await.unwrap();
+    let told: Vec<_> =
+        events.iter().map(|it| (it.key.as_str(), it.op, it.expired, it.old.clone())).collect();
+    let (gone, one) = (Op::Delete, Some(Value::Int(1)));
+    assert_eq!(
+        told,
+        [("a", gone, true, one.clone()), ("b", gone, true, None), ("c", gone, false, one)]
+    );
+    assert_eq!(events[1].old_about.as_ref().map(|old| old.size), Some(200_000));
+    // Not kept beyond its time on disk, so not for whoever comes later.
+    drop(changes);
+    let reopened = replica.changes(Space::Default, String::new(), Some(0)).unwrap().next().await;
+    assert!(reopened.unwrap().iter().any(|it| it.expired && it.key.as_str() == "b"));
+    let old = replica.history(Space::Default, key("a")).await.unwrap();
+    assert!(old.iter().all(|version| version.value.is_none()), "{old:?}");
+}
+
+#[tokio::test]
+async fn there_is_nothing_to_purge_of_a_key_that_never_was() {
+    let (replica, ..) = replica(1).await;
+    let purge = |name| vec![Write::Purge { key: key(name) }];
+    let never = replica.write(purge("a"), START).await;
+    assert!(matches!(never, Err(KvError::NotFound { .. })), "{never:?}");
+    replica.write(vec![put("a", 1)], START).await.unwrap();
+    replica.write(vec![delete("a")], START).await.unwrap();
+    replica.write(purge("a"), START).await.unwrap();
+    let again = replica.write(purge("a"), START).await;
+    assert!(matches!(again, Err(KvError::NotFound { .. })), "{again:?}");
+    let both = [vec![put("b", 1)], purge("b")].concat();
+    replica.write(both, START).await.unwrap();
+    assert_eq!(replica.stats(Space::Default).await.unwrap().entries, 0);
 }

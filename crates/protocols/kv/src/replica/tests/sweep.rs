@@ -25,9 +25,15 @@ async fn what_is_over_reads_as_deleted_before_and_after_the_sweep() {
     let versions = replica.history(Space::Default, key("a")).await.unwrap();
     let ops: Vec<_> = versions.iter().map(|it| (it.op, it.value.is_some())).collect();
     assert_eq!(ops, [(Op::Delete, false), (Op::Put, false)]);
+    assert_eq!((versions[0].expired, versions[1].expired), (true, false));
     let mut changes = replica.changes(Space::Default, "a".into(), Some(3)).unwrap();
     let events = changes.next().await.unwrap();
-    assert_eq!((events.len(), events[0].op), (1, Op::Delete));
+    assert_eq!((events.len(), events[0].op, events[0].expired), (1, Op::Delete, true));
+    assert_eq!((&events[0].about, &events[0].old), (&None, &None), "nobody followed when it ended");
+    assert_eq!(
+        events[0].old_about.as_ref().map(|old| (old.kind, old.size)),
+        Some((ValueKind::Int, 8))
+    );
     replica.write(vec![put("a", 2).expecting(Expected::Absent)], at(6)).await.unwrap();
     assert_eq!(replica.read("a", at(9)).await, Some(Value::Int(2)));
 }
