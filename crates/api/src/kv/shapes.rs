@@ -256,8 +256,7 @@ pub struct Refused {
 
 /// The last time a peer has refused to synchronise a space.
 ///
-/// Forgotten when it does synchronise it. That a peer does not have the space is not kept in place
-/// of anything else: it says nothing about this node.
+/// Forgotten when it does synchronise it. A peer that does not have the space does not refuse it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LastRefusal {
     /// Who.

@@ -139,9 +139,9 @@ impl Store<'_> {
             (Access::Revoked, _) => "its grant was taken back".to_owned(),
             (Access::Ended, _) => "the time of its grant is over".to_owned(),
             (_, Some(refused)) => refused,
-            (_, None) => "no connected peer has answered for it yet".to_owned(),
+            (_, None) => "it has no grant, and no connected peer has the space".to_owned(),
         };
-        out.note(format_args!("joined {name}, but this node may not read it yet: {why}"));
+        out.note(format_args!("joined {name}, but this node may not read it: {why}"));
         out.note(format_args!("its owner lets you in with: {grant} (or --write)"));
         match &self.acting {
             Some(_) => out.note("then join again, with the ticket that this prints"),

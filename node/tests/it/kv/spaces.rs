@@ -69,7 +69,7 @@ fn a_peer_without_a_grant_is_refused_and_one_with_a_grant_is_not() {
     let joined = ben.run(&["kv", "space", "join", id, "--name", "of ada", "--json"]);
     assert_eq!((joined.code, &joined.json()["access"]), (Some(0), &json!("none")), "{joined:?}");
     let remedy = format!("peerage kv space grant {id} --to {}", pair.ben_up.id());
-    for part in ["may not read it yet", pair.ada_up.id(), "there is no grant", &remedy] {
+    for part in ["may not read it:", pair.ada_up.id(), "there is no grant", &remedy] {
         assert!(joined.stderr.contains(part), "no {part}: {joined:?}");
     }
     let write = ["put", "tasks/2", "x", "--space", "of ada"];

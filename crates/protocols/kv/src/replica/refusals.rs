@@ -30,12 +30,10 @@ impl Replica {
 }
 
 impl SpaceState {
-    /// That a peer does not have the space takes no other refusal's place: strangers say so, too.
+    /// That a peer does not have the space is no refusal of it: so says every stranger.
     fn on_refused(&self, refusal: LastRefusal) {
-        let mut last = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
-        let tells_more = refusal.why != Denial::NoSuchSpace;
-        if tells_more || last.is_none_or(|last| last.why == Denial::NoSuchSpace) {
-            *last = Some(refusal);
+        if refusal.why != Denial::NoSuchSpace {
+            *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
         }
     }
 
