@@ -172,6 +172,18 @@ impl Foreign {
         Ok(texts(&self.ask(command, "published").await?, "recipients")?.len())
     }
 
+    /// Publishes on a topic to which it has heard `peer` subscribe. Stacks forget subscribers whose stream
+    /// breaks and hear of them anew: then it is published again.
+    ///
+    /// # Errors
+    /// As [`Foreign::publish`], or when it does not hear of the subscription any more.
+    pub async fn publish_to(&mut self, peer: &str, topic: &str, data: &str) -> Result<()> {
+        while self.publish(topic, data).await? == 0 {
+            self.subscribed(peer, topic).await?;
+        }
+        Ok(())
+    }
+
     /// The connected peers that subscribed to a topic.
     ///
     /// # Errors

@@ -1,6 +1,9 @@
 //! Lookups of a peer's addresses: several sources are asked, the first that knows answers.
 
-use std::{collections::HashMap, time::Instant};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Instant,
+};
 
 use libp2p::{Multiaddr, PeerId};
 use peerage_api::{
@@ -76,12 +79,13 @@ impl Lookups {
     pub(crate) fn on_answer(
         &mut self,
         id: u64,
-        addresses: Vec<Multiaddr>,
+        mut addresses: Vec<Multiaddr>,
         source: Source,
         peers: &mut peers::Behaviour,
         now: Instant,
     ) {
         let Some(lookup) = self.open.get_mut(&id) else { return };
+        keep_distinct(lookup.peer, &mut addresses);
         lookup.asked = lookup.asked.saturating_sub(1);
         lookup.unasked = None;
         let peer = lookup.peer;
@@ -112,6 +116,12 @@ impl Lookups {
     }
 }
 
+/// Several may tell the same address, with the peer's id or without.
+fn keep_distinct(peer: PeerId, addresses: &mut Vec<Multiaddr>) {
+    let mut seen = HashSet::new();
+    addresses.retain(|address| seen.insert(address.clone().with_p2p(peer)));
+}
+
 impl Lookup {
     /// Nobody knows: the address book does, or this is what is told.
     fn fail(self, peers: &mut peers::Behaviour, error: DiscoveryError) {
@@ -127,5 +137,21 @@ impl Lookup {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_several_tell_is_told_once() {
+        let peer = PeerId::random();
+        let [tcp, quic] = ["/ip4/10.0.0.1/tcp/1", "/ip4/10.0.0.1/udp/1/quic-v1"]
+            .map(|text| text.parse::<Multiaddr>().unwrap());
+        let named = tcp.clone().with_p2p(peer).unwrap();
+        let mut addresses = vec![named.clone(), quic.clone(), tcp, named.clone()];
+        keep_distinct(peer, &mut addresses);
+        assert_eq!(addresses, [named, quic]);
     }
 }

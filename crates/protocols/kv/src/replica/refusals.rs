@@ -30,10 +30,14 @@ impl Replica {
 }
 
 impl SpaceState {
-    /// That a peer does not have the space is no refusal of it: so says every stranger.
+    /// That a peer does not have the space is no refusal of it: so says every stranger. Nor is it one that it
+    /// is busy: it will be asked again.
     fn on_refused(&self, refusal: LastRefusal) {
-        if refusal.why != Denial::NoSuchSpace {
-            *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+        match refusal.why {
+            Denial::NoGrant | Denial::Clock => {
+                *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+            }
+            Denial::NoSuchSpace | Denial::Busy => {}
         }
     }
 

@@ -338,7 +338,7 @@ async fn nobody_revokes_anything_by_refusing_who_could_not_revoke_it_otherwise()
 }
 
 #[tokio::test]
-async fn a_stranger_without_the_space_does_not_hide_who_has_refused_it() {
+async fn a_stranger_or_somebody_busy_does_not_hide_who_has_refused_a_space() {
     let (owner, space) = owner().await;
     let (stranger, third) = (peer(2).await, peer(3).await);
     join(&stranger, space).await;
@@ -349,6 +349,8 @@ async fn a_stranger_without_the_space_does_not_hide_who_has_refused_it() {
     assert_eq!(why(), None);
     meet_in(space, &stranger, &owner).await.0.unwrap_err();
     meet_in(space, &stranger, &third).await.0.unwrap_err();
+    let busy = LastRefusal { peer: third.id, why: Denial::Busy, at_ms: START };
+    stranger.replica.on_refused(&space, busy);
     assert_eq!(why(), Some((owner.id, Denial::NoGrant)));
 }
 
