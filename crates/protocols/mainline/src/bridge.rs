@@ -28,6 +28,7 @@ use crate::{
     rendezvous::{Infohash, Rendezvous},
 };
 use own::Own;
+use report::is_quic;
 pub(crate) use report::multiaddrs;
 
 /// Rendezvous that are announced or joined at once.
@@ -174,6 +175,8 @@ struct Running {
 struct Known {
     is_member: bool,
     sockets: Vec<SocketAddr>,
+    /// Whether it listens on TCP, and on QUIC.
+    transports: [bool; 2],
 }
 
 impl Bridge {
@@ -304,7 +307,8 @@ impl Bridge {
     ) {
         let lonely = self.is_lonely();
         let sockets = listens.iter().filter_map(socket_of).take(MAX_SOCKETS).collect();
-        self.known.insert(peer, Known { is_member, sockets });
+        let transports = [false, true].map(|quic| listens.iter().any(|a| is_quic(a) == quic));
+        self.known.insert(peer, Known { is_member, sockets, transports });
         self.tell_lonely(lonely, now);
         let effects = self.dials.on_identified(peer, is_member);
         self.carry_out(effects, now);

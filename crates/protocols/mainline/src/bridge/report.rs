@@ -132,11 +132,19 @@ impl Bridge {
     pub(super) fn found(&mut self, round: RoundId, peer: PeerId, who: &Who) {
         match who {
             Who::Address(address) => {
-                let addresses = multiaddrs(*address).to_vec();
+                let mut addresses = multiaddrs(*address).to_vec();
+                addresses.retain(|address| self.may_listen(&peer, address));
                 self.tell_found(round, peer, addresses, How::Announced);
             }
             Who::Peer(_) => self.tell_found(round, peer, Vec::new(), How::Record),
         }
+    }
+
+    /// Only a port was announced: whether the peer has the transport of the address. One that tells of neither
+    /// may have both.
+    fn may_listen(&self, peer: &PeerId, address: &Multiaddr) -> bool {
+        let told = self.known.get(peer).map(|known| known.transports);
+        told.is_none_or(|has| has == [false; 2] || has[usize::from(is_quic(address))])
     }
 
     fn tell_found(&mut self, id: RoundId, peer: PeerId, addresses: Vec<Multiaddr>, how: How) {
@@ -156,4 +164,9 @@ pub(crate) fn multiaddrs(address: SocketAddr) -> [Multiaddr; 2] {
     let ip = Multiaddr::from(address.ip());
     let quic = ip.clone().with(Protocol::Udp(address.port())).with(Protocol::QuicV1);
     [quic, ip.with(Protocol::Tcp(address.port()))]
+}
+
+/// Whether it is an address of QUIC, rather than of TCP.
+pub(super) fn is_quic(address: &Multiaddr) -> bool {
+    address.iter().any(|part| part == Protocol::QuicV1)
 }

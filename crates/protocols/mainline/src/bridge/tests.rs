@@ -195,6 +195,25 @@ fn a_connected_member_is_found_where_it_listens_without_a_dial() {
 }
 
 #[test]
+fn who_announces_a_port_is_found_only_on_transports_that_it_has() {
+    let both = ["/ip4/11.0.1.0/udp/4001/quic-v1", "/ip4/11.0.1.0/tcp/4001"];
+    for (listens, expected) in [(&both[1..], &both[1..]), (&both[..1], &both[..1]), (&both, &both)]
+    {
+        let mut game = Game::joined();
+        let (round, peer) = (game.round().id, PeerId::random());
+        let listens: Vec<_> = listens.iter().map(|address| multiaddr(address)).collect();
+        game.bridge.on_identified(peer, true, &listens, game.now.instant);
+        game.names(round, [public(1)]);
+        let told = game.outputs().into_iter().find_map(|output| match output {
+            Output::Tell(Event::Found { addresses, .. }) => Some(addresses),
+            _ => None,
+        });
+        let expected: Vec<_> = expected.iter().map(|address| multiaddr(address)).collect();
+        assert_eq!(told, Some(expected));
+    }
+}
+
+#[test]
 fn a_replayed_record_does_not_replace_a_newer_one() {
     let mut game = Game::new();
     game.bridge.find(Game::namespace()).expect("there is room");
