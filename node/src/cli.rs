@@ -154,6 +154,9 @@ Examples:
         target: peers::Target,
     },
     /// Close all connections to a peer
+    ///
+    /// A bootstrap or protected peer is connected again soon; `peerage peers block PEER` keeps a peer
+    /// away.
     Disconnect {
         /// Peer id
         #[arg(value_parser = peers::peer)]

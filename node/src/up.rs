@@ -92,7 +92,10 @@ async fn serve(
     let server = daemon::serve(node.clone(), config, data).await?;
     let http = match config.optional(&keys::METRICS) {
         Some(listen) => Some(Http::start(node.clone(), listen).await.map_err(|e| {
-            let problem = format!("cannot listen on {listen} for metrics: {e}");
+            let problem = format!(
+                "cannot listen on {listen} for metrics ({e}); choose another port with --metrics, \
+                 or 0 for any"
+            );
             Failed::new(Exit::Failed, "metrics", problem)
         })?),
         None => None,

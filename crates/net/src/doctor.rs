@@ -21,6 +21,7 @@ pub(crate) fn examine(driver: &mut Driver) -> Vec<Check> {
     let bridge = stack.mainline.as_ref().map(|bridge| bridge.health());
     let listen = status.listen.iter();
     let (loopback, others): (Vec<_>, Vec<_>) = listen.partition(|a| is_loopback(a));
+    let missing = stack.peers.missing();
     let quic = status.listen.iter().any(|a| a.to_string().contains("/quic-v1"));
     vec![
         listening(loopback.len(), others.len()),
@@ -30,6 +31,7 @@ pub(crate) fn examine(driver: &mut Driver) -> Vec<Check> {
             !driver.settings.bootstrap.is_empty() || mdns,
             bridge.is_some_and(|health| health.is_up),
         ),
+        kept(&missing),
         local_discovery(mdns, driver.settings.mdns),
         dht(kad_peers),
         mainline(bridge, driver.settings.mainline),
@@ -94,6 +96,20 @@ fn peers(connected: usize, comes: bool, mainline: bool) -> Check {
             )
         }
         (n, _) => check("peers", Verdict::Ok, format!("{n} connected"), ""),
+    }
+}
+
+fn kept(missing: &[String]) -> Check {
+    let name = "kept peers";
+    let remedy = "see that they run, at that address and in the same network, and that they have \
+                  not blocked this node; they are dialled again";
+    match missing {
+        [] => check(name, Verdict::Ok, "all bootstrap and protected peers are connected", ""),
+        [one] => check(name, Verdict::Warn, format!("not connected: {one}"), remedy),
+        [one, rest @ ..] => {
+            let detail = format!("not connected: {one} and {} more", rest.len());
+            check(name, Verdict::Warn, detail, remedy)
+        }
     }
 }
 

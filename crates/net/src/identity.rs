@@ -37,6 +37,12 @@ pub enum KeyError {
         /// What it should be.
         what: &'static str,
     },
+    /// A key that is there is never replaced.
+    #[error("{path} exists already and is left as it is; choose another name")]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
     /// It cannot be read or written.
     #[error("{path}: {source}")]
     Io {
@@ -88,11 +94,16 @@ fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyError> {
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::hard_link(&partial, path)?;
-        fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+        // A bare name has an empty parent.
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        fs::File::open(dir.unwrap_or(Path::new(".")))?.sync_all()
     };
     let written = write();
     let _ = fs::remove_file(&partial);
-    written.map_err(|e| io_error(path, e))
+    written.map_err(|e| match e.kind() {
+        io::ErrorKind::AlreadyExists => KeyError::Exists { path: path.to_owned() },
+        _ => io_error(path, e),
+    })
 }
 
 /// The identity in `dir`, created at the first start.
@@ -125,7 +136,7 @@ pub(crate) fn load_network_key(path: &Path) -> Result<PreSharedKey, KeyError> {
 /// Writes a new pre-shared network key to `path`, mode 0600, in the format of `swarm.key`.
 ///
 /// # Errors
-/// [`KeyError::Io`] also when the file exists already: a key is never replaced.
+/// [`KeyError::Exists`]: a key is never replaced; [`KeyError::Io`] if it cannot be written.
 pub fn create_network_key(path: &Path) -> Result<(), KeyError> {
     let key = PreSharedKey::new(rand::random());
     write_private(path, &Zeroizing::new(key.to_key_file().into_bytes()))
@@ -165,6 +176,6 @@ mod tests {
         create_network_key(&path).unwrap();
         let key = load_network_key(&path).unwrap();
         assert_eq!(key.to_key_file().into_bytes(), fs::read(&path).unwrap());
-        assert!(matches!(create_network_key(&path), Err(KeyError::Io { .. })));
+        assert!(matches!(create_network_key(&path), Err(KeyError::Exists { .. })));
     }
 }

@@ -2,12 +2,13 @@
 
 use std::{
     io,
-    net::{Ipv4Addr, TcpListener, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
 };
 
 use bytes::Bytes;
 use libp2p::{Multiaddr, TransportError, multiaddr::Protocol};
 use peerage_store::Store;
+use socket2::{Domain, Socket, Type};
 
 use crate::settings::Settings;
 
@@ -97,10 +98,17 @@ pub(crate) struct Place {
 }
 
 /// The addresses to listen on. Blocking: looks whether ports are free.
-pub(crate) fn places(settings: &Settings, network_key: bool, store: &Store) -> Vec<Place> {
+pub(crate) fn places(
+    settings: &Settings,
+    network_key: bool,
+    store: &Store,
+) -> Result<Vec<Place>, ListenError> {
     if !settings.listen.is_empty() {
+        if let Some(address) = settings.listen.iter().find(|address| is_taken(address)) {
+            return Err(ListenError::InUse { address: address.clone() });
+        }
         let given = settings.listen.iter().cloned();
-        return given.map(|address| Place { address, optional: false }).collect();
+        return Ok(given.map(|address| Place { address, optional: false }).collect());
     }
     let remembered = store.marks().get_blocking(PORT_MARK).ok().flatten();
     let last = remembered.and_then(|b| Some(u16::from_be_bytes(b.as_ref().try_into().ok()?)));
@@ -109,7 +117,33 @@ pub(crate) fn places(settings: &Settings, network_key: bool, store: &Store) -> V
         // Losing the mark costs no more than another port at the next start.
         drop(store.marks().put(PORT_MARK, Bytes::copy_from_slice(&port.to_be_bytes())));
     }
-    automatic(port, network_key)
+    Ok(automatic(port, network_key))
+}
+
+/// Whether another program listens on a TCP address.
+///
+/// The TCP transport shares its ports, so that connections can leave from the port that is listened
+/// on. Two nodes of one user would therefore get the same port, and each connection only one of them.
+fn is_taken(address: &Multiaddr) -> bool {
+    let mut parts = address.iter();
+    let ip: IpAddr = match parts.next() {
+        Some(Protocol::Ip4(ip)) => ip.into(),
+        Some(Protocol::Ip6(ip)) => ip.into(),
+        _ => return false,
+    };
+    let Some(Protocol::Tcp(port @ 1..)) = parts.next() else { return false };
+    let bind = || {
+        let at = SocketAddr::new(ip, port);
+        let socket = Socket::new(Domain::for_address(at), Type::STREAM, None)?;
+        if at.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        // What is left of closed connections holds nobody up.
+        socket.set_reuse_address(true)?;
+        socket.bind(&at.into())?;
+        socket.listen(1)
+    };
+    bind().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse)
 }
 
 fn automatic(port: u16, network_key: bool) -> Vec<Place> {
@@ -153,16 +187,41 @@ mod tests {
     fn the_port_stays_the_same_until_somebody_else_has_it() {
         let store = Store::in_memory();
         let settings = Settings::default();
-        let first = places(&settings, false, &store);
+        let places = || places(&settings, false, &store).unwrap();
+        let first = places();
         futures::executor::block_on(store.flush()).unwrap();
-        assert_eq!(places(&settings, false, &store), first);
+        assert_eq!(places(), first);
         let port = first[0].address.iter().find_map(|p| match p {
             Protocol::Tcp(port) => Some(port),
             _ => None,
         });
         let taken = TcpListener::bind((Ipv4Addr::UNSPECIFIED, port.unwrap())).unwrap();
-        assert_ne!(places(&settings, false, &store), first);
+        assert_ne!(places(), first);
         drop(taken);
+    }
+
+    #[test]
+    fn a_port_that_another_node_shares_out_is_taken_all_the_same() {
+        let shared = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        shared.set_reuse_address(true).unwrap();
+        shared.set_reuse_port(true).unwrap();
+        let any = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+        shared.bind(&any.into()).unwrap();
+        shared.listen(1).unwrap();
+        let port = shared.local_addr().unwrap().as_socket().unwrap().port();
+        let ask = |text: String| {
+            let settings = Settings { listen: vec![text.parse().unwrap()], ..Settings::default() };
+            places(&settings, false, &Store::in_memory())
+        };
+        for ip in ["0.0.0.0", "127.0.0.1"] {
+            let refused = ask(format!("/ip4/{ip}/tcp/{port}"));
+            assert!(matches!(refused, Err(ListenError::InUse { .. })), "{refused:?}");
+            assert!(ask(format!("/ip4/{ip}/tcp/{port}/ws")).is_err());
+        }
+        assert!(ask(format!("/ip6/::1/tcp/{port}")).is_ok());
+        assert!(ask("/ip4/127.0.0.1/tcp/0".to_owned()).is_ok());
+        drop(shared);
+        assert!(ask(format!("/ip4/127.0.0.1/tcp/{port}")).is_ok());
     }
 
     #[test]

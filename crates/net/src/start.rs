@@ -210,7 +210,7 @@ fn open_home(settings: &Settings) -> Result<Home, StartError> {
         settings.network_key.as_deref().map(identity::load_network_key).transpose()?;
     let Some(dir) = &settings.data else {
         let store = Store::in_memory();
-        let places = listen::places(settings, network_key.is_some(), &store);
+        let places = listen::places(settings, network_key.is_some(), &store)?;
         return Ok(Home {
             lock: None,
             keys: Keypair::generate_ed25519(),
@@ -231,7 +231,7 @@ fn open_home(settings: &Settings) -> Result<Home, StartError> {
     let book = opened.store.book().load_blocking()?;
     let transfers = opened.store.transfers().load_blocking()?;
     let accounts = opened.store.accounts().load_blocking()?;
-    let places = listen::places(settings, network_key.is_some(), &opened.store);
+    let places = listen::places(settings, network_key.is_some(), &opened.store)?;
     Ok(Home {
         lock: Some(lock),
         keys,

@@ -147,7 +147,9 @@ pub enum StartError {
         source: io::Error,
     },
     /// The TCP address cannot be had.
-    #[error("cannot listen on {address}; another program may use it: {source}")]
+    #[error(
+        "cannot listen on {address} for the control API ({source}); choose another port with --rpc, or 0 for any"
+    )]
     Tcp {
         /// The address.
         address: SocketAddr,

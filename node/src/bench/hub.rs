@@ -1,4 +1,5 @@
-//! Memory of a daemon per connected peer.
+//! Memory of a daemon per connected peer: what it holds for itself. Pages of code that the first peers
+//! bring in are the same for one and for a thousand, and are in the resident figures.
 
 use std::time::Duration;
 
@@ -23,6 +24,9 @@ struct Hub {
     rss_before_bytes: u64,
     rss_with_bytes: u64,
     rss_after_bytes: u64,
+    private_before_bytes: u64,
+    private_with_bytes: u64,
+    private_after_bytes: u64,
     bytes_per_peer: u64,
 }
 
@@ -35,7 +39,7 @@ pub(super) async fn run(context: Context<'_>, peers: u16) -> Result<(), Failed> 
     let mut hub = Process::start(&up)?;
     let ready: Value = hub.line().await?;
     let address = ready["listen"][0].as_str().unwrap_or_default().to_owned();
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::sleep(SETTLE).await;
     let before = hub.usage()?;
 
     let mut crowd = Vec::new();
@@ -60,21 +64,27 @@ pub(super) async fn run(context: Context<'_>, peers: u16) -> Result<(), Failed> 
     let after = hub.usage()?;
     hub.end().await?;
 
-    let bytes_per_peer = with.resident.saturating_sub(before.resident) / u64::from(peers);
+    let bytes_per_peer = with.private.saturating_sub(before.private) / u64::from(peers);
     let outcome = Hub {
         peers,
         rss_before_bytes: before.resident,
         rss_with_bytes: with.resident,
         rss_after_bytes: after.resident,
+        private_before_bytes: before.private,
+        private_with_bytes: with.private,
+        private_after_bytes: after.private,
         bytes_per_peer,
     };
     context.out.result(&outcome, |hub| {
         let mut table = Table::plain();
         let mut row = |name: &str, value: String| table.row([name.to_owned(), value]);
-        row("resident memory alone", output::bytes(hub.rss_before_bytes));
-        row(&format!("with {} peers", hub.peers), output::bytes(hub.rss_with_bytes));
+        let both = |resident, private| {
+            format!("{} ({} private)", output::bytes(resident), output::bytes(private))
+        };
+        row("resident memory alone", both(hub.rss_before_bytes, hub.private_before_bytes));
+        row(&format!("with {} peers", hub.peers), both(hub.rss_with_bytes, hub.private_with_bytes));
+        row("after they have left", both(hub.rss_after_bytes, hub.private_after_bytes));
         row("a connected peer", output::bytes(hub.bytes_per_peer));
-        row("after they have left", output::bytes(hub.rss_after_bytes));
         table.to_string()
     })
 }

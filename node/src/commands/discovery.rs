@@ -98,7 +98,7 @@ pub(super) async fn find(context: Context<'_>, namespace: Namespace) -> Result<(
         }
     }
     if count == 0 {
-        context.out.note(format_args!("nobody who announces {namespace} was found"));
+        context.out.note(format_args!("nobody who announces '{namespace}' was found"));
     }
     Ok(())
 }

@@ -175,7 +175,9 @@ fn describe(known: &Known) -> String {
     row("seen", known.seen_ms.map(output::since).unwrap_or_else(|| "never".to_owned()));
     row("sources", sources(&known.sources));
     row("score", known.score.to_string());
-    row("lists", marks.join(" "));
+    if !marks.is_empty() {
+        row("lists", marks.join(" "));
+    }
     for known in &known.addresses {
         let worked = known
             .worked_ms
@@ -186,7 +188,9 @@ fn describe(known: &Known) -> String {
         };
         row("address", format!("{} ({worked}{failures})", known.address));
     }
-    for protocol in &known.protocols {
+    let mut protocols: Vec<_> = known.protocols.iter().collect();
+    protocols.sort();
+    for protocol in protocols {
         row("protocol", printable(protocol));
     }
     table.to_string()

@@ -119,7 +119,7 @@ keys! {
     LISTEN: listen.addresses Kind::Addresses, List(&[]), "listen",
         "Addresses to listen on; none: TCP and QUIC on one port of all interfaces, the same as last time.";
     BOOTSTRAP: discovery.bootstrap Kind::Addresses, List(&[]), "bootstrap",
-        "Nodes to stay connected to from the start; each ends in /p2p/ID.";
+        "Nodes to stay connected to from the start; with /p2p/ID at its end nobody else may answer there.";
     MDNS: discovery.mdns Kind::Bool, Bool(true), "no-mdns",
         "Find and be found on the local network by multicast DNS.";
     KAD: discovery.kad Kind::Bool, Bool(true), "no-kad",

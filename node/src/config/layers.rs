@@ -41,7 +41,12 @@ pub(crate) struct Config {
     settings: Vec<Setting>,
     /// The file that was read, if there is one.
     pub(crate) file: Option<PathBuf>,
+    /// Variables that are none of ours but look as if they were meant to be.
+    strays: Vec<String>,
 }
+
+/// From here on a word is taken for another with a letter wrong, missing, too many or exchanged.
+const SLIP: f64 = 0.7;
 
 impl Config {
     /// Loads `chosen`, or else the user's file if there is one, under the process environment and
@@ -75,6 +80,7 @@ impl Config {
         let mut config = Self {
             settings: keys::ALL.iter().map(default).collect(),
             file: file.map(|(path, _)| path.to_owned()),
+            strays: Vec::new(),
         };
         if let Some((path, text)) = file {
             for entry in file::parse(path, text)? {
@@ -83,11 +89,13 @@ impl Config {
             }
         }
         for (name, text) in variables {
-            if let Some(key) = of_variable(name)? {
-                let value = key.kind.read(text);
-                let value = value.map_err(|e| BadConfig(format!("${name}: {e}")))?;
-                config.set(key, value, Origin::Variable(name.clone()));
-            }
+            let Some(key) = of_variable(name)? else {
+                config.strays.extend(stray(name));
+                continue;
+            };
+            let value = key.kind.read(text);
+            let value = value.map_err(|e| BadConfig(format!("${name}: {e}")))?;
+            config.set(key, value, Origin::Variable(name.clone()));
         }
         for (key, value) in &flags.0 {
             config.set(key, value.clone(), Origin::Flag(key.flag));
@@ -106,11 +114,11 @@ impl Config {
     }
 
     /// What was set and has no effect, and why; as flags alone it would not have been taken.
-    pub(crate) fn in_vain(&self) -> Option<String> {
+    pub(crate) fn in_vain(&self) -> Vec<String> {
         let (hosts, bridge) =
             (self.setting(&keys::MAINLINE_BOOTSTRAP), self.setting(&keys::MAINLINE));
         let is_vain = !self.bool(&keys::MAINLINE) && hosts.value != hosts.key.default();
-        is_vain.then(|| {
+        let vain = is_vain.then(|| {
             format!(
                 "{} ({}) has no effect, as {} is off ({})",
                 hosts.key.path(),
@@ -118,7 +126,8 @@ impl Config {
                 bridge.key.path(),
                 bridge.origin
             )
-        })
+        });
+        vain.into_iter().chain(self.strays.iter().cloned()).collect()
     }
 
     fn setting(&self, key: &Key) -> &Setting {
@@ -181,6 +190,17 @@ fn of_variable(name: &str) -> Result<Option<&'static Key>, BadConfig> {
         }
         None => Ok(None),
     }
+}
+
+/// What to say of a variable of no section, if its first word is but a slip away from one.
+fn stray(name: &str) -> Option<String> {
+    let first = |name: &str| name.split('_').nth(1).unwrap_or_default().to_owned();
+    let likeness =
+        |known: &str| strsim::normalized_damerau_levenshtein(&first(name), &first(known));
+    let slip = |known: &&String| likeness(known) >= SLIP;
+    let all: Vec<_> = keys::ALL.iter().map(|key| key.variable()).collect();
+    let meant = super::nearest(name, all.iter().filter(slip).map(String::as_str))?;
+    Some(format!("${name} has no effect; did you mean ${meant}?"))
 }
 
 fn read(path: &Path) -> Result<String, BadConfig> {

@@ -24,6 +24,7 @@ use crate::{
     address::Reach,
     peers::{Now, Peers},
     pool::Told,
+    redial::Target,
 };
 
 /// Changes of the book wait this long for others before they are saved.
@@ -92,6 +93,21 @@ impl Behaviour {
             stale: true,
             waker: None,
         }
+    }
+
+    /// Bootstrap and protected peers that are not connected: peer ids, or addresses of those whose id
+    /// is not known, in order.
+    #[must_use]
+    pub fn missing(&self) -> Vec<String> {
+        let mut missing: Vec<_> = self.peers.redials.missing().collect();
+        missing.sort();
+        missing
+            .into_iter()
+            .map(|target| match target {
+                Target::Peer(peer) => peer.to_string(),
+                Target::Address(address) => address.to_string(),
+            })
+            .collect()
     }
 
     /// Answers a command of the facet, now or later; gives back `Ping` and `Measure`, which are

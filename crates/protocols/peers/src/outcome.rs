@@ -130,6 +130,10 @@ fn short(text: &str) -> String {
     }
     match text {
         "Timeout has been reached" => "no answer in time".to_owned(),
+        // Bytes that are no handshake: the other side takes them for a frame, or so do we.
+        "Maximum frame length exceeded" | "Received an invalid message." => {
+            "what answers is no node of this network; is the network key the same?".to_owned()
+        }
         "" => "it failed without a reason".to_owned(),
         other => other.chars().map(|c| if c.is_control() { ' ' } else { c }).take(160).collect(),
     }

@@ -85,6 +85,13 @@ impl Redials {
         entry.forever = true;
     }
 
+    /// Whom we want to stay connected to and are not.
+    pub(crate) fn missing(&self) -> impl Iterator<Item = &Target> {
+        let missing =
+            |entry: &Entry| entry.forever && !matches!(entry.state, State::Connected { .. });
+        self.entries.iter().filter(move |(_, entry)| missing(entry)).map(|(target, _)| target)
+    }
+
     pub(crate) fn forget(&mut self, target: &Target) {
         self.entries.remove(target);
     }

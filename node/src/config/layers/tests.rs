@@ -136,7 +136,19 @@ fn what_is_set_in_vain_is_told_with_both_places() {
     let config = of(file, &variable, Flags::default()).unwrap();
     let told = "discovery.mainline_bootstrap (node.toml:2) has no effect, as discovery.mainline is \
                 off ($PEERAGE_DISCOVERY_MAINLINE)";
-    assert_eq!(config.in_vain().as_deref(), Some(told));
-    assert_eq!(of(file, &[], Flags::default()).unwrap().in_vain(), None);
-    assert_eq!(of("", &variable, Flags::default()).unwrap().in_vain(), None);
+    assert_eq!(config.in_vain(), [told]);
+    assert!(of(file, &[], Flags::default()).unwrap().in_vain().is_empty());
+    assert!(of("", &variable, Flags::default()).unwrap().in_vain().is_empty());
+}
+
+#[test]
+fn a_variable_that_is_a_slip_away_from_one_of_ours_is_told() {
+    let of = |name| of("", &[(name, "x")], Flags::default()).unwrap().in_vain();
+    let told = "$PEERAGE_NETWROK_NAME has no effect; did you mean $PEERAGE_NETWORK_NAME?";
+    assert_eq!(of("PEERAGE_NETWROK_NAME"), [told]);
+    assert!(of("PEERAGE_NETWROK")[0].contains("did you mean $PEERAGE_NETWORK_"));
+    // Those of others, and those that the commands read.
+    for name in ["PEERAGE_REQUIRE_ALL", "PEERAGE_PASSWORD", "PEERAGE_OLD_BIN", "PEERAGE_DATA"] {
+        assert_eq!(of(name), Vec::<String>::new(), "{name}");
+    }
 }
