@@ -3,6 +3,7 @@
 //! Every side of a measurement is a process of its own: this program, started again with the hidden
 //! command `bench side`. What it is compared with runs in the same minute on the same machine.
 
+mod bare;
 mod exchange;
 mod files;
 mod hub;

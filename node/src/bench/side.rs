@@ -1,6 +1,6 @@
 //! One side of a measurement, in a process of its own.
 
-use std::{io, time::Instant};
+use std::{io, net::SocketAddr, time::Instant};
 
 use futures::future;
 use peerage_api::{
@@ -11,6 +11,7 @@ use peerage_api::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::bare::{self, Took};
 use crate::{
     daemon::{self, Running, Settings},
     failed::Failed,
@@ -59,6 +60,15 @@ pub(crate) enum Role {
         #[arg(long)]
         messages: u32,
     },
+    /// Sends back what comes over bare TCP
+    Answer,
+    /// Measures round trips over bare TCP
+    Ask {
+        #[arg(long)]
+        at: SocketAddr,
+        #[arg(long)]
+        round_trips: u32,
+    },
     /// Many nodes that connect to an address
     Crowd {
         #[arg(long)]
@@ -84,8 +94,7 @@ pub(super) struct Listening {
 /// Outcome of [`Role::Exchange`].
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Exchanged {
-    pub(super) rtt_p50_us: f64,
-    pub(super) rtt_p99_us: f64,
+    pub(super) rtt: Took,
     pub(super) messages_per_s: f64,
 }
 
@@ -111,6 +120,8 @@ pub(super) async fn run(out: Output, side: Side) -> Result<(), Failed> {
         Role::Exchange { address, round_trips, messages } => {
             exchange(out, address, round_trips, messages).await
         }
+        Role::Answer => bare::answer(out).await,
+        Role::Ask { at, round_trips } => bare::ask(out, at, round_trips).await,
         Role::Crowd { address, count } => crowd(out, address, count).await,
     }
 }
@@ -131,7 +142,7 @@ async fn connected(address: Multiaddr) -> Result<(Running, PeerId), Failed> {
     Ok((running, peer))
 }
 
-async fn input_ended() {
+pub(super) async fn input_ended() {
     let drain = || io::copy(&mut io::stdin(), &mut io::sink());
     // Whatever comes, its end is what counts.
     let _ = tokio::task::spawn_blocking(drain).await;
@@ -206,16 +217,14 @@ async fn exchange(
         exchange.request(peer, echo(), body.clone(), patience).await?;
         took.push(start.elapsed().as_secs_f64() * 1e6);
     }
-    took.sort_unstable_by(f64::total_cmp);
     let start = Instant::now();
     for _ in 0..messages {
         exchange.send(peer, count(), body.clone(), false).await?;
     }
     exchange.request(peer, done(), Body::json(&messages)?, patience).await?;
     let seconds = start.elapsed().as_secs_f64();
-    let at = |part: usize| took.get(took.len() * part / 100).copied().unwrap_or_default();
     let messages_per_s = f64::from(messages) / seconds;
-    out.line(&Exchanged { rtt_p50_us: at(50), rtt_p99_us: at(99), messages_per_s })
+    out.line(&Exchanged { rtt: Took::of(took), messages_per_s })
 }
 
 fn bytes(len: usize) -> Body {

@@ -214,3 +214,49 @@ fn a_damaged_store_is_kept_aside_and_everybody_hears_of_it() {
     assert_eq!(kept.count(), 1);
     assert_eq!(sandbox.json(&["id"])["peer_id"], daemon.id());
 }
+
+#[test]
+fn a_network_key_is_written_where_the_user_stands_and_never_replaced() {
+    let sandbox = Sandbox::new();
+    let made = sandbox.run(&["config", "key", "swarm.key"]);
+    assert_eq!(made.code, Some(0), "{made:?}");
+    let key = std::fs::read(sandbox.home.path().join("swarm.key")).unwrap();
+    let again = sandbox.run(&["config", "key", "swarm.key"]);
+    assert_eq!(again.code, Some(1));
+    assert!(again.stderr.contains("swarm.key exists already and is left as it is"), "{again:?}");
+    assert_eq!(std::fs::read(sandbox.home.path().join("swarm.key")).unwrap(), key);
+    let with = sandbox.up(&["--network-key", "swarm.key"]);
+    // To a node without the key all of it is noise: an error, or no answer in time.
+    let other = Sandbox::new();
+    let _other = other.up(&[]);
+    let refused = other.run(&["connect", with.ready["listen"][0].as_str().unwrap()]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+}
+
+#[test]
+fn a_port_of_another_node_is_taken_and_a_bootstrap_node_that_is_away_is_named() {
+    let (first, second) = (Sandbox::new(), Sandbox::new());
+    let daemon = first.up(&[]);
+    let address = daemon.ready["listen"][0].as_str().unwrap().to_owned();
+    let port = address.split("/p2p/").next().unwrap();
+    let taken = second.run(&["up", "--json", "--local-only", "--no-mdns", "--listen", port]);
+    assert_eq!(taken.code, Some(1));
+    let message = taken.json()["error"]["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("is in use by another program; choose another port"), "{message}");
+
+    let away = "/ip4/127.0.0.1/tcp/1";
+    let _daemon = second.up(&["--bootstrap", &address, "--bootstrap", away]);
+    let kept = |answer: &Value| {
+        let checks = answer.as_array().unwrap();
+        checks.iter().find(|check| check["name"] == "kept peers").cloned().unwrap()
+    };
+    let start = std::time::Instant::now();
+    let said = loop {
+        let said = kept(&second.run(&["doctor", "--json"]).json());
+        if said["detail"] == format!("not connected: {away}") {
+            break said;
+        }
+        assert!(start.elapsed().as_secs() < 60, "{said}");
+    };
+    assert_eq!(said["verdict"], "warn");
+}

@@ -9,6 +9,10 @@ use peerage_api::peers::PeersError;
 
 use crate::{Denied, address};
 
+const BROKEN: &str = "the other side broke it off";
+const CLOSED: &str = "the other side closed it";
+const NO_NODE: &str = "what answers makes no sense";
+
 /// Why a dial did not lead to a connection, by what is to be done about it.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -62,7 +66,13 @@ fn denied(cause: &ConnectionDenied) -> PeersError {
 fn transport_words(error: &TransportError<io::Error>) -> String {
     match error {
         TransportError::MultiaddrNotSupported(_) => "no transport for this address".to_owned(),
-        TransportError::Other(error) => error_words(error),
+        TransportError::Other(error) => match error_words(error) {
+            // What does not understand the first bytes says nothing, or closes.
+            words if words == CLOSED || words == BROKEN || words == NO_NODE => {
+                format!("{words}; is it a node of this network, with the same network key?")
+            }
+            words => words,
+        },
     }
 }
 
@@ -110,8 +120,8 @@ fn known_kind(error: &io::Error) -> Option<&'static str> {
     }
     match error.kind() {
         ConnectionRefused => Some("connection refused"),
-        ConnectionReset | ConnectionAborted | BrokenPipe => Some("the other side broke it off"),
-        UnexpectedEof => Some("the other side closed it"),
+        ConnectionReset | ConnectionAborted | BrokenPipe => Some(BROKEN),
+        UnexpectedEof => Some(CLOSED),
         HostUnreachable => Some("no route to the host"),
         NetworkUnreachable => Some("the network is unreachable"),
         AddrNotAvailable => Some("no local address fits"),
@@ -130,10 +140,8 @@ fn short(text: &str) -> String {
     }
     match text {
         "Timeout has been reached" => "no answer in time".to_owned(),
-        // Bytes that are no handshake: the other side takes them for a frame, or so do we.
-        "Maximum frame length exceeded" | "Received an invalid message." => {
-            "what answers is no node of this network; is the network key the same?".to_owned()
-        }
+        // Bytes of something else, taken for those of a handshake.
+        "Maximum frame length exceeded" | "Received an invalid message." => NO_NODE.to_owned(),
         "" => "it failed without a reason".to_owned(),
         other => other.chars().map(|c| if c.is_control() { ' ' } else { c }).take(160).collect(),
     }

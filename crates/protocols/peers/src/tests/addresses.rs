@@ -115,3 +115,17 @@ fn a_failed_dial_says_what_the_transport_said() {
     assert_eq!(tried[0], (bare.clone(), "no answer in time".to_owned()));
     assert_eq!(tried[1], (bare, "no transport for this address".to_owned()));
 }
+
+#[test]
+fn what_is_no_handshake_asks_for_the_network_key() {
+    let of = |error| {
+        let at = address("/ip4/1.2.3.4/tcp/1");
+        let error = DialError::Transport(vec![(at, TransportError::Other(error))]);
+        let Failure::Tried(tried) = Failure::of(&error) else { panic!("{error}") };
+        tried[0].1.clone()
+    };
+    let hint = "is it a node of this network, with the same network key?";
+    assert!(of(io::Error::other("Maximum frame length exceeded")).ends_with(hint));
+    assert!(of(io::ErrorKind::UnexpectedEof.into()).ends_with(hint));
+    assert_eq!(of(io::ErrorKind::ConnectionRefused.into()), "connection refused");
+}
