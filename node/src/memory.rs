@@ -61,7 +61,8 @@ pub(crate) async fn follow(node: Node) {
     let Ok(mut transfers) = node.files().events(None).await else { return };
     // The node stops with its last handle, and this must not be one.
     drop(node);
-    // What the start has left behind is worth it.
+    // What the start has left behind is worth it, and again what it still does in the background.
+    give_back().await;
     let mut left = MIN_LEFT;
     loop {
         // Nothing to give back: no timer runs.

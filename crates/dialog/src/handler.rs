@@ -119,7 +119,12 @@ impl ConnectionHandler for Handler {
             Some(report) => {
                 Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(HandlerEvent(report)))
             }
-            None => Poll::Pending,
+            None => {
+                // Each connection has one of these for every protocol, and is quiet nearly always:
+                // a kilobyte of empty queues would be kept for each.
+                (self.requests, self.reports) = (VecDeque::new(), VecDeque::new());
+                Poll::Pending
+            }
         }
     }
 

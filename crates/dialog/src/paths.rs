@@ -44,6 +44,8 @@ impl Paths {
         let path = Path { connection, relayed, rtt: None, retired: false };
         let paths = self.peers.entry(peer).or_default();
         let better = !relayed && !paths.is_empty() && paths.iter().all(|p| p.relayed);
+        // Nearly every peer has one, and every protocol keeps its own.
+        paths.reserve_exact(1);
         paths.push(path);
         self.owners.insert(connection, peer);
         better.then_some(path)
