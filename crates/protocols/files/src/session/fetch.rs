@@ -29,6 +29,37 @@ const IDLE: Duration = Duration::from_secs(10);
 /// How often one looks whether others have owed a piece for too long.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
+/// How fast pieces come. Pure.
+#[derive(Debug, Default)]
+struct Pace {
+    /// Pieces a second, with the time that they waited for the one before to be written: a piece that
+    /// lay in the buffers of the network is read in no time, and would let ever more of them lie there.
+    rate: f64,
+    /// When the last piece was received, unless there has been nothing to ask for since.
+    received: Option<Instant>,
+}
+
+impl Pace {
+    /// A piece that was waited for since `began` is here.
+    fn on_received(&mut self, began: Instant, now: Instant) {
+        let since = self.received.replace(now).unwrap_or(began);
+        let rate = 1.0 / (now - since).as_secs_f64().max(1e-4);
+        self.rate = if self.rate == 0.0 { rate } else { 0.8 * self.rate + 0.2 * rate };
+    }
+
+    /// Nothing is asked for.
+    fn pause(&mut self) {
+        self.received = None;
+    }
+
+    /// Pieces to ask for ahead on a path with such a round trip: twice what comes meanwhile.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+    fn ahead(&self, round_trip: Duration) -> usize {
+        let on_the_way = 2.0 * self.rate * round_trip.as_secs_f64();
+        MIN_AHEAD + on_the_way.clamp(0.0, (MAX_AHEAD - MIN_AHEAD) as f64) as usize
+    }
+}
+
 /// How a fetch ended well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fetched {
@@ -65,7 +96,7 @@ pub(crate) async fn fetch<S: AsyncRead + AsyncWrite + Unpin>(
         owed: VecDeque::new(),
         writes: JoinSet::new(),
         spare: Vec::new(),
-        rate: 0.0,
+        pace: Pace::default(),
         idle_since: None,
     };
     fetching.run(&mut stream).await
@@ -80,8 +111,7 @@ struct Fetching {
     writes: JoinSet<(Vec<u8>, Written)>,
     /// Buffers to be used again, at most [`MAX_WRITES`] + 1.
     spare: Vec<Vec<u8>>,
-    /// Pieces a second.
-    rate: f64,
+    pace: Pace,
     /// Since when there has been nothing to ask for.
     idle_since: Option<Instant>,
 }
@@ -107,6 +137,7 @@ impl Fetching {
                 while let Some(written) = self.writes.join_next().await {
                     self.on_written(written)?;
                 }
+                self.pace.pause();
                 match self.idle().await {
                     Some(ended) => {
                         stream.close().await?;
@@ -125,7 +156,7 @@ impl Fetching {
         stream: &mut S,
     ) -> Result<(), SessionError> {
         let mut runs: Vec<Run> = Vec::new();
-        while self.owed.len() < self.ahead() {
+        while self.owed.len() < self.pace.ahead(self.round_trip) {
             let Some(piece) = self.download.next(self.provider) else { break };
             self.owed.push_back(piece);
             self.idle_since = None;
@@ -140,12 +171,6 @@ impl Fetching {
         let bytes: Vec<u8> = runs.into_iter().flat_map(Run::encode).collect();
         stream.write_all(&bytes).await?;
         Ok(stream.flush().await?)
-    }
-
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
-    fn ahead(&self) -> usize {
-        let on_the_way = 2.0 * self.rate * self.round_trip.as_secs_f64();
-        MIN_AHEAD + on_the_way.clamp(0.0, (MAX_AHEAD - MIN_AHEAD) as f64) as usize
     }
 
     /// Reads the next piece and hands it to a worker.
@@ -178,8 +203,7 @@ impl Fetching {
             stream.read_exact(&mut encoded).await?;
             self.download.traffic.on_bytes(encoded.len());
         }
-        let rate = 1.0 / began.elapsed().as_secs_f64().max(1e-4);
-        self.rate = if self.rate == 0.0 { rate } else { 0.8 * self.rate + 0.2 * rate };
+        self.pace.on_received(began, Instant::now());
         while self.writes.len() >= MAX_WRITES {
             let written = self.writes.join_next().await.ok_or(SessionError::Abandoned)?;
             self.on_written(written)?;
@@ -221,5 +245,40 @@ impl Fetching {
         // Told or not, it is worth asking again.
         let _ = timeout(LOOK_INTERVAL, news).await;
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// What is asked for ahead once pieces have come `apart` for a while, each read in `read`.
+    fn ahead(apart: Duration, read: Duration, round_trip: Duration) -> usize {
+        let (mut pace, mut now) = (Pace::default(), Instant::now());
+        for _ in 0..50 {
+            now += apart;
+            pace.on_received(now - read, now);
+        }
+        pace.ahead(round_trip)
+    }
+
+    #[test]
+    fn a_long_path_is_filled() {
+        assert_eq!(ahead(10 * MS, 10 * MS, 100 * MS), MIN_AHEAD + 20);
+        assert_eq!(ahead(MS, MS, Duration::from_secs(1)), MAX_AHEAD);
+    }
+
+    #[test]
+    fn pieces_that_lie_in_the_buffers_already_do_not_bring_more_of_them() {
+        assert_eq!(ahead(10 * MS, MS / 100, 5 * MS), MIN_AHEAD + 1);
+        // A pause is no slowness.
+        let (mut pace, now) = (Pace::default(), Instant::now());
+        pace.on_received(now, now + MS);
+        let before = pace.ahead(100 * MS);
+        pace.pause();
+        pace.on_received(now + 5000 * MS, now + 5001 * MS);
+        assert_eq!(pace.ahead(100 * MS), before);
     }
 }
