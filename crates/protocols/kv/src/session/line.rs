@@ -6,6 +6,10 @@ use peerage_wire::kv::frames::{FRAME_TARGET, Frame, LENGTH_BYTES, length};
 
 use super::{SessionError, bounds::Bounds};
 
+/// Bytes that are read ahead, for heads and small frames; large ones are read into their place. A hub
+/// has a session with each of its peers now and then, nearly all of them of a few hundred bytes.
+const AHEAD: usize = 4 << 10;
+
 /// One side of a stream. Only one of the two sides writes at a time.
 pub(super) struct Line<S> {
     stream: BufReader<S>,
@@ -20,7 +24,7 @@ pub(super) struct Line<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
     pub(super) fn new(stream: S, bounds: Bounds) -> Self {
-        let stream = BufReader::with_capacity(FRAME_TARGET, stream);
+        let stream = BufReader::with_capacity(AHEAD, stream);
         Self { stream, out: Vec::new(), sent: 0, received: 0, most: bounds.received }
     }
 
