@@ -11,7 +11,7 @@ use crate::{Link, LinkError, Stream, contract::facet};
 mod error;
 mod shapes;
 
-pub use error::FilesError;
+pub use error::{FilesError, SEND_AGAIN};
 pub use shapes::{
     Direction, Event, Kind, Path, Seconds, Share, Shared, Side, Skipped, State, Stats, Transfer,
 };

@@ -125,6 +125,10 @@ pub(crate) fn places(
 /// The TCP transport shares its ports, so that connections can leave from the port that is listened
 /// on. Two nodes of one user would therefore get the same port, and each connection only one of them.
 fn is_taken(address: &Multiaddr) -> bool {
+    // That one is its relay's.
+    if address.iter().any(|part| part == Protocol::P2pCircuit) {
+        return false;
+    }
     let mut parts = address.iter();
     let ip: IpAddr = match parts.next() {
         Some(Protocol::Ip4(ip)) => ip.into(),
@@ -219,6 +223,7 @@ mod tests {
             assert!(ask(format!("/ip4/{ip}/tcp/{port}/ws")).is_err());
         }
         assert!(ask(format!("/ip6/::1/tcp/{port}")).is_ok());
+        assert!(ask(format!("/ip4/127.0.0.1/tcp/{port}/p2p-circuit")).is_ok());
         assert!(ask("/ip4/127.0.0.1/tcp/0".to_owned()).is_ok());
         drop(shared);
         assert!(ask(format!("/ip4/127.0.0.1/tcp/{port}")).is_ok());

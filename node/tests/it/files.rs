@@ -316,6 +316,11 @@ fn a_transfer_is_paused_resumed_and_cancelled_from_either_side() {
     in_state(&pair.ben, "running");
     assert_eq!(pair.ben.json(&["transfers", "pause", &id])["state"], "paused");
     assert_eq!(in_state(&pair.ada, "paused_by_peer"), id);
+    // Who has paused it resumes it.
+    let other = pair.ada.run(&["transfers", "resume", &id]);
+    assert_eq!(other.code, Some(1), "{other:?}");
+    assert!(other.stderr.contains("when the other side resumes it"), "{other:?}");
+    in_state(&pair.ada, "paused_by_peer");
     pair.ben.json(&["transfers", "resume", &id]);
     assert_eq!(completion(sending)["transfer"], id.as_str());
     assert_eq!(b3(&pair.ben.home.path().join("inbox/film.bin")), b3(&source));

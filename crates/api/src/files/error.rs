@@ -1,6 +1,6 @@
 //! How a question to the facet `files` fails, and how a transfer does.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use peerage_types::{ContentHash, PeerId, TransferId};
 use schemars::JsonSchema;
@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Side, State};
 use crate::{Failure, LinkError};
+
+/// Ends what is said when the source of a transfer is no longer what was offered: no retry mends that.
+pub const SEND_AGAIN: &str = "they have to be sent again";
 
 /// How a question to this facet fails, and why a transfer ended without its content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize, JsonSchema)]
@@ -42,7 +45,7 @@ pub enum FilesError {
         reason: String,
     },
     /// A path on this side cannot be used.
-    #[error("{}: {reason}", path.display())]
+    #[error("{}", at(path, reason))]
     Path {
         /// Which.
         #[schemars(with = "String")]
@@ -121,9 +124,8 @@ pub enum FilesError {
     },
     /// Too little room for what is to come.
     #[error(
-        "not enough room in {}: {needed} bytes are needed, {free} are free; make room and run \
-         `peerage transfers resume`",
-        dir.display()
+        "not enough room in {}: {:.1} MB are needed, {:.1} MB are free; make room there",
+        dir.display(), *needed as f64 / 1e6, *free as f64 / 1e6
     )]
     DiskFull {
         /// Where.
@@ -188,12 +190,19 @@ pub enum FilesError {
     Link(#[from] LinkError),
 }
 
+/// The path first, unless it is in what is said of it.
+fn at(path: &Path, reason: &str) -> String {
+    let path = path.display().to_string();
+    if reason.contains(&path) { reason.to_owned() } else { format!("{path}: {reason}") }
+}
+
 impl Failure for FilesError {
     fn is_retryable(&self) -> bool {
         match self {
             Self::Link(link) => link.is_retryable(),
             Self::Unreachable { .. } | Self::NoProvider { .. } | Self::TimedOut { .. } => true,
-            Self::DiskFull { .. } | Self::Broken { .. } | Self::Store { .. } => true,
+            Self::Broken { reason, .. } => !reason.ends_with(SEND_AGAIN),
+            Self::DiskFull { .. } | Self::Store { .. } => true,
             Self::Changed { .. } | Self::Expired { .. } | Self::TooMany { .. } => true,
             Self::UnknownTransfer { .. } | Self::UnknownShare { .. } => false,
             Self::WrongState { .. } | Self::BadTicket { .. } | Self::Path { .. } => false,
@@ -213,5 +222,30 @@ impl Failure for FilesError {
 
     fn is_timeout(&self) -> bool {
         matches!(self, Self::Expired { .. } | Self::TimedOut { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_named_once_and_sizes_are_readable() {
+        let said = |reason: &str| {
+            FilesError::Path { path: "/a/b".into(), reason: reason.into() }.to_string()
+        };
+        assert_eq!(said("permission denied"), "/a/b: permission denied");
+        assert_eq!(said("/a/b is on a read-only disk"), "/a/b is on a read-only disk");
+        let full = FilesError::DiskFull { dir: "/a".into(), needed: 104_859_648, free: 31_457_280 };
+        let text = "not enough room in /a: 104.9 MB are needed, 31.5 MB are free; make room there";
+        assert_eq!(full.to_string(), text);
+    }
+
+    #[test]
+    fn what_has_to_be_sent_again_is_not_resumed() {
+        let peer = "12D3KooWGRhzjJbYMLRt5wYFfvv3d63xwHVsGxr97QVSRgsYKNAr".parse().unwrap();
+        let broken = |reason: String| FilesError::Broken { peer, reason };
+        assert!(broken("the connection was lost".into()).is_retryable());
+        assert!(!broken(format!("it says: some have changed; {SEND_AGAIN}")).is_retryable());
     }
 }

@@ -156,7 +156,15 @@ impl Behaviour {
 
     fn resume(&mut self, ask: Ask<Resume>, now: Instant) {
         let id = ask.request.transfer;
-        let stopped = |state| matches!(state, State::Paused | State::PausedByPeer | State::Failed);
+        if let Some(transfer) = self.transfers.get(&id)
+            && transfer.row.state == State::PausedByPeer
+        {
+            // Ours would be a resume on one side only, as the other one knows that it has paused.
+            let action = "be resumed here; it goes on when the other side resumes it".to_owned();
+            let (transfer, state) = (id, State::PausedByPeer);
+            return ask.reply(Err(FilesError::WrongState { transfer, state, action }));
+        }
+        let stopped = |state| matches!(state, State::Paused | State::Failed);
         if let Err(error) = self.may(id, "be resumed", stopped) {
             return ask.reply(Err(error));
         }

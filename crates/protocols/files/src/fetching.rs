@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use libp2p_identity::PeerId;
-use peerage_api::files::{self as api, FilesError, State};
+use peerage_api::files::{self as api, FilesError, SEND_AGAIN, State};
 use peerage_dialog::{DialogError, DialogId, Open, Path};
 use peerage_types::{ContentHash, TransferId};
 use peerage_wire::files::{Kind, Part, Refusal, Request};
@@ -167,7 +167,8 @@ impl Behaviour {
             Ok(Done::Fetched(Ok(Fetched::Idle))) => provider.on_failure(now),
             Ok(Done::Fetched(Ok(Fetched::Useless))) => {
                 provider.state = Standing::Out;
-                let reason = "some of its files have changed or are gone".to_owned();
+                let reason =
+                    format!("some of the files have changed or are gone since; {SEND_AGAIN}");
                 transfer.row.error = Some(FilesError::Broken { peer, reason });
             }
             Ok(Done::Fetched(Err(SessionError::Write(error)))) => {

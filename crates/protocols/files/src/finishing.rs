@@ -192,12 +192,12 @@ impl Behaviour {
         }
     }
 
-    /// Fails and lets the pushing side know.
+    /// Fails and lets the pushing side know, without what is none of its business.
     pub(crate) fn fail_for_peer(&mut self, id: TransferId, error: FilesError, now: Instant) {
         if let Some(transfer) = self.transfers.get_mut(&id)
             && transfer.is_pushed()
         {
-            transfer.row.untold = Some(News::Failed(reason(&error.to_string())));
+            transfer.row.untold = Some(News::Failed(reason(&to_peer(&error))));
         }
         self.fail(id, error, now);
         self.tell_peer(id);
@@ -246,4 +246,33 @@ impl Behaviour {
 fn collected(download: &Download) -> Option<bytes::Bytes> {
     let Place::Memory(collector) = &download.place else { return None };
     lock(collector).take()?.finish()
+}
+
+/// What the other side of a transfer is told of why it failed here: paths of this machine and what to do
+/// on it are its own user's business.
+fn to_peer(error: &FilesError) -> String {
+    match error {
+        FilesError::DiskFull { .. } => "its disk is full; it has to make room".to_owned(),
+        FilesError::Path { .. } => "it cannot write to its folder".to_owned(),
+        // Said by the transfer between the same two.
+        FilesError::Broken { reason, .. } => reason.clone(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_other_side_hears_no_paths_of_this_machine() {
+        let full = FilesError::DiskFull { dir: "/home/ada".into(), needed: 2, free: 1 };
+        let path = FilesError::Path { path: "/home/ada/x".into(), reason: "read-only".into() };
+        for error in [full, path] {
+            assert!(!to_peer(&error).contains("/home"), "{}", to_peer(&error));
+        }
+        let peer = "12D3KooWGRhzjJbYMLRt5wYFfvv3d63xwHVsGxr97QVSRgsYKNAr".parse().unwrap();
+        let broken = FilesError::Broken { peer, reason: "what was said".into() };
+        assert_eq!(to_peer(&broken), "what was said");
+    }
 }

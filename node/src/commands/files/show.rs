@@ -1,6 +1,9 @@
 //! Transfers in words, lines and tables.
 
-use peerage_api::files::{Direction, Path, State, Transfer};
+use peerage_api::{
+    Failure as _,
+    files::{Direction, Path, State, Transfer},
+};
 
 use super::{name, short_id, what, who, with};
 use crate::output::{self, Table, bytes, percent, printable, short};
@@ -158,7 +161,14 @@ fn next(transfer: &Transfer) -> Option<String> {
     let id = transfer.transfer;
     match transfer.state {
         State::Asked => Some(format!("peerage transfers accept {id}")),
-        State::Paused | State::Failed => Some(format!("peerage transfers resume {id}")),
+        State::Paused => Some(format!("peerage transfers resume {id}")),
+        State::PausedByPeer => {
+            Some(format!("the other side resumes it; or peerage transfers cancel {id}"))
+        }
+        State::Failed if transfer.error.as_ref().is_none_or(|e| e.is_retryable()) => {
+            Some(format!("peerage transfers resume {id}"))
+        }
+        State::Failed => Some(format!("peerage transfers cancel {id}")),
         _ => None,
     }
 }
