@@ -228,9 +228,12 @@ impl Behaviour {
                 provider.state = Standing::Out;
                 transfer.row.error = Some(FilesError::NotThere { peer, hash });
             }
-            (SessionError::Refused(Refusal::Changed | Refusal::Unreadable), _) => {
+            (SessionError::Refused(refusal @ (Refusal::Changed | Refusal::Unreadable)), _) => {
                 provider.state = Standing::Out;
-                let reason = "its files have changed or cannot be read".to_owned();
+                let reason = match refusal {
+                    Refusal::Changed => format!("the files have changed; {SEND_AGAIN}"),
+                    _ => "the files cannot be read where they are".to_owned(),
+                };
                 transfer.row.error = Some(FilesError::Broken { peer, reason });
             }
             // Whoever made the ticket may be the one who is wrong: nobody is blamed.

@@ -65,7 +65,8 @@ async fn too_little_room_is_said_before_anything_is_fetched_and_resume_completes
     let FilesError::DiskFull { needed, free, .. } = full else { panic!("{full:?}") };
     assert!(needed >= 4 * MIB as u64 && free <= MIB as u64, "{needed} needed, {free} free");
     let told = end(net.node(0), id).await.unwrap_err();
-    assert!(told.to_string().contains("not enough room"), "{told}");
+    assert!(told.to_string().contains("its disk is full"), "{told}");
+    assert!(!told.to_string().contains(disk.out().to_str().unwrap()), "{told}");
     disk.make_room();
     net.node(1).files().resume(id).await.unwrap();
     end(net.node(1), id).await.unwrap();
