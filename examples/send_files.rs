@@ -77,14 +77,7 @@ async fn share(node: &Node, paths: Vec<PathBuf>) -> anyhow::Result<()> {
 }
 
 async fn get(node: &Node, ticket: String, into: PathBuf) -> anyhow::Result<()> {
-    let request = Get {
-        wanted: Wanted::Ticket(ticket),
-        into: Some(current_dir()?.join(into)),
-        name: None,
-        transfer: None,
-        limit_bps: None,
-        share: false,
-    };
+    let request = Get::new(Wanted::Ticket(ticket), Some(current_dir()?.join(into)));
     let transfer = node.files().get(request).await?.transfer;
     let files = node.files();
     tokio::select! {

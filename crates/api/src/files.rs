@@ -131,7 +131,20 @@ impl Files {
     /// # Errors
     /// [`FilesError::WrongState`], [`FilesError::UnknownTransfer`].
     pub async fn resume(&self, transfer: TransferId) -> Result<Transfer, FilesError> {
-        self.link.call(Resume { transfer }).await
+        self.link.call(Resume { transfer, into: None }).await
+    }
+
+    /// Goes on with a transfer to this node that is paused or failed, in another folder, an absolute
+    /// path. What is there already is removed, and fetched again.
+    ///
+    /// # Errors
+    /// As [`Files::resume`], and [`FilesError::Path`].
+    pub async fn resume_into(
+        &self,
+        transfer: TransferId,
+        into: PathBuf,
+    ) -> Result<Transfer, FilesError> {
+        self.link.call(Resume { transfer, into: Some(into) }).await
     }
 
     /// Ends a transfer for good, tells the other side and removes what is incomplete.
@@ -219,6 +232,17 @@ pub struct Send {
     /// Keep symbolic links that stay inside of the tree, rather than skip them.
     #[serde(default)]
     pub keep_links: bool,
+    /// Try for a day to reach the peer, rather than for half a minute.
+    #[serde(default)]
+    pub patient: bool,
+}
+
+impl Send {
+    /// Without options.
+    #[must_use]
+    pub fn new(paths: Vec<PathBuf>, to: PeerId) -> Self {
+        Self { paths, to, transfer: None, limit_bps: None, keep_links: false, patient: false }
+    }
 }
 
 /// Makes content available to whoever has its ticket.
@@ -284,9 +308,21 @@ pub struct Get {
     /// Limit in bytes a second.
     #[serde(default)]
     pub limit_bps: Option<u64>,
-    /// Share it with others once it is complete.
+    /// Share it with others as well; it is complete when it is shared.
     #[serde(default)]
     pub share: bool,
+    /// Try for a day to find somebody who has it, rather than for half a minute.
+    #[serde(default)]
+    pub patient: bool,
+}
+
+impl Get {
+    /// Without options.
+    #[must_use]
+    pub fn new(wanted: Wanted, into: Option<PathBuf>) -> Self {
+        let (name, transfer, limit_bps) = (None, None, None);
+        Self { wanted, into, name, transfer, limit_bps, share: false, patient: false }
+    }
 }
 
 macro_rules! by_transfer {
@@ -320,7 +356,12 @@ by_transfer! {
     /// Stops a transfer for now.
     Pause {}
     /// Goes on with a transfer.
-    Resume {}
+    Resume {
+        /// Another folder to put it into; what is there already is fetched again.
+        #[schemars(with = "Option<String>")]
+        #[serde(default)]
+        into: Option<PathBuf>
+    }
     /// Ends a transfer for good.
     Cancel {}
     /// Forgets a transfer that is over.

@@ -26,6 +26,8 @@ const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
 const SMALL_FILES: u64 = 10_000;
 const SMALL_BYTES: u64 = 10_000;
 const KILLS: u32 = 20;
+/// Slow enough for all of them to happen before the end.
+const KILLED_BPS: u64 = 250_000_000;
 
 /// One piece of work.
 #[derive(Debug, Serialize)]
@@ -239,7 +241,7 @@ async fn sources(home: &Path, file: &Path) -> anyhow::Result<Vec<Row>> {
             ticket = daemon.share(file).await?;
         }
         let begin = Instant::now();
-        let transfer = receiver.get(&ticket, &dir).await?;
+        let transfer = receiver.get(&ticket, &dir, None).await?;
         if killed {
             until_begun(&receiver, transfer).await?;
             daemons[0].kill().await?;
@@ -287,7 +289,7 @@ async fn kills(home: &Path, file: &Path) -> anyhow::Result<Row> {
     let ticket = sender.share(file).await?;
     let (into, began) = (home.join("two"), loopback_bytes()?);
     let begin = Instant::now();
-    let transfer = receiver.get(&ticket, &into).await?;
+    let transfer = receiver.get(&ticket, &into, Some(KILLED_BPS)).await?;
     let mut done = 0;
     for number in 0..KILLS {
         until_begun(&receiver, transfer).await?;

@@ -48,7 +48,8 @@ pub(crate) struct Going {
     /// A line of JSON for every step, the result last; implies --json
     #[arg(long)]
     pub(crate) events: bool,
-    /// Return as soon as it has begun; it goes on in the background
+    /// Return as soon as it has begun; it goes on in the background, and tries for a day to reach who
+    /// is away
     #[arg(long, conflicts_with = "events")]
     no_wait: bool,
 }

@@ -21,13 +21,7 @@ pub(super) async fn send(story: &mut Story, ben: &Actor, cleo: &Actor) -> Result
     std::fs::create_dir(&inbox)?;
     std::fs::write(&source, content())?;
     let mut offers = ben.node().files().events(None).await?;
-    let request = files::Send {
-        paths: vec![source.clone()],
-        to: ben.id,
-        transfer: None,
-        limit_bps: None,
-        keep_links: false,
-    };
+    let request = files::Send::new(vec![source.clone()], ben.id);
     let id = cleo.node().files().send(request).await?.transfer;
     let asked = |event: &Event| {
         matches!(event, Event::State { transfer }

@@ -52,15 +52,20 @@ impl Bar {
         if self.look != Look::Moving {
             self.look = Look::Moving;
             self.bar.disable_steady_tick();
-            let width = if is_wide() { 24 } else { 10 };
-            let template = format!("{{prefix}}  [{{bar:{width}}}] {{percent:>3}} %  {{wide_msg}}");
+            let bar = match columns() {
+                100.. => "[{bar:24}] ",
+                76.. => "[{bar:10}] ",
+                // What is told of it counts more.
+                _ => "",
+            };
+            let template = format!("{{prefix}}  {bar}{{percent:>3}} %  {{wide_msg}}");
             self.bar.set_style(style(&template).progress_chars("=> "));
         }
         // Each of these may draw, and a bar without a length is a full one: so that comes first. Of
         // nothing at all, everything is there.
         self.bar.set_length(total.max(1));
         self.bar.set_position(if total == 0 { 1 } else { done });
-        self.bar.set_prefix(short(name, NAME_WIDTH));
+        self.bar.set_prefix(short(name, if columns() < 76 { NARROW_NAME } else { NAME_WIDTH }));
         self.bar.set_message(text);
     }
 
@@ -86,15 +91,18 @@ impl Drop for Bar {
     }
 }
 
-/// Whether there is room for a long bar.
-fn is_wide() -> bool {
-    rustix::termios::tcgetwinsize(std::io::stderr()).is_ok_and(|size| size.ws_col >= 100)
+/// How wide the screen is; 80 if it does not say.
+fn columns() -> u16 {
+    let size = rustix::termios::tcgetwinsize(std::io::stderr()).map_or(0, |size| size.ws_col);
+    if size == 0 { 80 } else { size }
 }
 
 const TICK: Duration = Duration::from_millis(120);
 
 /// Characters of a name in a bar.
 const NAME_WIDTH: usize = 24;
+/// The same on a narrow screen.
+const NARROW_NAME: usize = 12;
 
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("the templates of this file are well-formed")

@@ -68,7 +68,7 @@ pub enum State {
 }
 
 impl State {
-    /// The name as it is shown, such as `running`.
+    /// The name as it is in JSON, such as `paused_by_peer`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -96,7 +96,7 @@ impl State {
 
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.write_str(&self.as_str().replace('_', " "))
     }
 }
 

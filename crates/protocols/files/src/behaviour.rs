@@ -199,8 +199,8 @@ impl Behaviour {
         if matches!(row.state, State::Running | State::AwaitingDirect) {
             row.state = State::Connecting;
         }
-        let age = UnixMillis::now().0.saturating_sub(row.started.0);
-        let answered_by = now + OFFER_EXPIRY.saturating_sub(Duration::from_millis(age));
+        let age = Duration::from_millis(UnixMillis::now().0.saturating_sub(row.started.0));
+        let answered_by = now + OFFER_EXPIRY.saturating_sub(age);
         let whole = match row.side {
             Side::Send { .. } => &self.sent,
             Side::Receive { .. } => &self.received,
@@ -208,8 +208,12 @@ impl Behaviour {
         let mut transfer = Transfer::new(id, row, Arc::clone(whole), now);
         transfer.patience = match (transfer.row.state, &transfer.row.side) {
             (State::Asked | State::Offered, _) => Some(answered_by),
-            (State::Connecting, Side::Receive { begun: false, .. }) => {
-                Some(now + FIRST_CONTACT_TIMEOUT)
+            (
+                State::Connecting,
+                Side::Receive { begun: false, .. } | Side::Send { offered: false, .. },
+            ) => {
+                let rest = transfer.contact_timeout().saturating_sub(age);
+                Some(now + rest.max(FIRST_CONTACT_TIMEOUT))
             }
             _ => None,
         };

@@ -30,6 +30,8 @@ pub const MAX_HASHING: usize = 2;
 pub const MAX_HASHING_QUEUED: usize = 256;
 /// How long a get may take to find its first provider, and an offer to reach its peer.
 pub const FIRST_CONTACT_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same for those who are patient.
+pub const PATIENT_CONTACT_TIMEOUT: Duration = OFFER_EXPIRY;
 /// How long a stream may be without a byte.
 pub const PROGRESS_TIMEOUT: Duration = Duration::from_secs(30);
 /// Readers of the facet's events.
@@ -42,8 +44,11 @@ pub(crate) const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 pub(crate) const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(5);
 /// See [`CHECKPOINT_INTERVAL`].
 pub(crate) const CHECKPOINT_BYTES: u64 = 128 << 20;
-/// How often more providers are looked for.
+/// How often more providers are looked for while there is one.
 pub(crate) const SEARCH_INTERVAL: Duration = Duration::from_secs(60);
+/// While there is none: first so soon, and each time twice as late, up to [`SEARCH_INTERVAL`]. Above
+/// [`SEARCH_TIMEOUT`], so that what a search brings is seen before the next one.
+pub(crate) const FIRST_SEARCH_INTERVAL: Duration = Duration::from_secs(5);
 /// How long a search may take to bring somebody before the known providers' failure is believed.
 pub(crate) const SEARCH_TIMEOUT: Duration = Duration::from_secs(3);
 /// Times in a row that a provider may stop in the middle before it is given up.

@@ -1,6 +1,7 @@
 //! The facet's commands, time, and what workers bring.
 
 use std::{
+    path::PathBuf,
     sync::atomic::Ordering::Relaxed,
     time::{Duration, Instant},
 };
@@ -21,9 +22,10 @@ use peerage_wire::files::{Answer, News, Refusal, Request, reason};
 use crate::{
     behaviour::{Behaviour, Done, Job},
     bounds::{FIRST_CONTACT_TIMEOUT, MAX_FEEDS, PROGRESS_INTERVAL},
+    search::Search,
     session::ask as ask_peer,
     transfer::{Side, Stage, Transfer},
-    work::Work,
+    work::{self, Work},
 };
 
 impl Behaviour {
@@ -168,9 +170,60 @@ impl Behaviour {
         if let Err(error) = self.may(id, "be resumed", stopped) {
             return ask.reply(Err(error));
         }
+        if let Some(into) = ask.request.into.clone()
+            && let Err(error) = self.redirect(id, into)
+        {
+            return ask.reply(Err(error));
+        }
         self.news(id, News::Resumed);
         self.restart(id, now);
         ask.reply(self.shown(id, now));
+    }
+
+    /// Has what is received go elsewhere; what is there already is removed where it is.
+    fn redirect(&mut self, id: TransferId, into: PathBuf) -> Result<(), FilesError> {
+        let old = self.place(id);
+        let Some(transfer) = self.transfers.get_mut(&id) else { return Ok(()) };
+        let wrong = |action: &str| FilesError::WrongState {
+            transfer: id,
+            state: transfer.row.state,
+            action: action.to_owned(),
+        };
+        let place = match &mut transfer.row.side {
+            _ if !into.is_absolute() => {
+                let reason = "is not absolute".to_owned();
+                return Err(FilesError::Path { path: into, reason });
+            }
+            _ if !matches!(transfer.stage, Stage::Closed) => {
+                return Err(wrong("go elsewhere while its place is in use; try again"));
+            }
+            Side::Send { .. } => {
+                return Err(wrong("go elsewhere: the other side chooses where it puts it"));
+            }
+            Side::Receive { into: place, .. } if *place == into => return Ok(()),
+            Side::Receive { into: place, .. } => place,
+        };
+        *place = into;
+        let Some(old) = old else { return Ok(()) };
+        transfer.row.done_bytes = 0;
+        // As long as a worker is at the old one, no new one is opened.
+        transfer.stage = Stage::Opening;
+        let former = transfer.former.take();
+        drop(self.store.transfers().remove(vec![(RowKind::Pieces, id)]));
+        self.work.spawn_blocking(move || {
+            former.inspect(|former| former.close());
+            work::discard(&old);
+            Work::Cleared { id }
+        });
+        Ok(())
+    }
+
+    /// Nothing is left of it at the place where it was.
+    fn on_cleared(&mut self, id: TransferId, now: Instant) {
+        if let Some(transfer) = self.transfers.get_mut(&id) {
+            transfer.stage = Stage::Closed;
+        }
+        self.step(id, now);
     }
 
     /// Goes on from what is there.
@@ -180,14 +233,14 @@ impl Behaviour {
         transfer.row.finished = None;
         transfer.failures = 0;
         transfer.retry_at = None;
-        transfer.searched = None;
+        transfer.search = Search::default();
         transfer.providers.reset();
         let state = match &transfer.row.side {
             Side::Send { record: None, .. } => State::Preparing,
             _ => State::Connecting,
         };
         let begun = matches!(transfer.row.side, Side::Receive { begun: true, .. });
-        transfer.patience = (!begun).then_some(now + FIRST_CONTACT_TIMEOUT);
+        transfer.patience = (!begun).then_some(now + transfer.contact_timeout());
         self.set_state(id, state, now);
         self.step(id, now);
     }
@@ -337,12 +390,10 @@ impl Behaviour {
                 self.on_checkpointed(id, bytes, outcome, now);
             }
             Work::Finished { id, outcome } => self.on_finished_work(id, outcome, now),
-            Work::Reshared { outcome: Ok(prepared) } => {
-                self.keep_share(None, prepared.record, drop);
+            Work::Reshared { id, finished, outcome } => {
+                self.on_reshared(id, finished, outcome, now);
             }
-            Work::Reshared { outcome: Err(error) } => {
-                tracing::warn!(%error, "what was fetched is not shared");
-            }
+            Work::Cleared { id } => self.on_cleared(id, now),
             Work::Nothing => {}
         }
     }
@@ -391,6 +442,7 @@ impl Behaviour {
                 transfer.failures = 0;
                 transfer.asked_again = false;
                 transfer.providers.on_progress();
+                transfer.search.on_progress();
             }
             let event = transfer.progress();
             self.tell(id, &event);
@@ -426,7 +478,7 @@ impl Behaviour {
                 FilesError::Expired { peer, seconds }
             }
             (Side::Send { offered: false, .. }, State::Connecting, Some(peer), _) => {
-                unreachable(peer)
+                transfer.unreached.take().unwrap_or_else(|| unreachable(peer))
             }
             (Side::Receive { pushed: false, .. }, State::Connecting, _, Some(hash)) => {
                 FilesError::NoProvider { hash }

@@ -10,7 +10,7 @@ use peerage_wire::files::{Kind, Part, Refusal, Request};
 
 use crate::{
     behaviour::{Behaviour, Done, Job},
-    bounds::{MAX_FETCHING, MAX_STALLS, PROGRESS_TIMEOUT, SEARCH_INTERVAL, SEARCH_TIMEOUT},
+    bounds::{MAX_FETCHING, MAX_STALLS, PROGRESS_TIMEOUT},
     config::Event,
     providers::State as Standing,
     session::{Fetched, SessionError, fetch},
@@ -49,7 +49,7 @@ impl Behaviour {
         let Some(transfer) = self.transfers.get_mut(&id) else { return };
         let Some(hash) = transfer.row.content.as_ref().map(|content| content.root) else { return };
         // Somebody else may be found yet.
-        let found_by = transfer.searched.map(|at| at + SEARCH_TIMEOUT).filter(|at| *at > now);
+        let found_by = transfer.search.may_bring_until().filter(|at| *at > now);
         if let Some(at) = found_by {
             transfer.retry_at = Some(at);
             return self.set_state(id, State::Connecting, now);
@@ -110,7 +110,6 @@ impl Behaviour {
     /// Looks for more providers now and then; not of what was pushed, which is between two.
     pub(crate) fn search(&mut self, id: TransferId, now: Instant) {
         let Some(transfer) = self.transfers.get_mut(&id) else { return };
-        let due = transfer.searched.is_none_or(|at| now.duration_since(at) >= SEARCH_INTERVAL);
         let named = matches!(
             transfer.row.side,
             Side::Receive { pushed: true, .. } | Side::Receive { published: Some(_), .. }
@@ -119,10 +118,14 @@ impl Behaviour {
         if named {
             return;
         }
-        let next = if due { now } else { transfer.searched.unwrap_or(now) } + SEARCH_INTERVAL;
+        let fetching = transfer.providers.fetching() > 0;
+        let due = transfer.search.is_due(fetching, now);
+        if due {
+            transfer.search.on_begun(fetching, now);
+        }
+        let next = transfer.search.next(fetching, now);
         transfer.retry_at = Some(transfer.retry_at.map_or(next, |at| at.min(next)));
         if due {
-            transfer.searched = Some(now);
             self.emit(Event::NeedProviders { hash });
         }
     }

@@ -4,7 +4,7 @@ use std::{mem, sync::Arc, time::Instant};
 
 use libp2p_identity::PeerId;
 use peerage_api::files::{FilesError, State};
-use peerage_content::{Bitfield, Finished};
+use peerage_content::{Bitfield, Finished, Prepared};
 use peerage_store::RowKind;
 use peerage_types::TransferId;
 use peerage_wire::files::{News, reason};
@@ -51,20 +51,31 @@ impl Behaviour {
         outcome: Result<Finished, FilesError>,
         now: Instant,
     ) {
+        let Some(transfer) = self.transfers.get_mut(&id) else { return };
+        match outcome {
+            // Who asked for both waits for both; a restart in between finds it finished and gets here again.
+            Ok(finished) if matches!(transfer.row.side, Side::Receive { share: true, .. }) => {
+                self.reshare(id, finished);
+            }
+            Ok(finished) => self.conclude(id, finished, now),
+            Err(error) => {
+                transfer.stage = Stage::Closed;
+                self.fail_for_peer(id, error, now);
+            }
+        }
+    }
+
+    /// The content is at its destination, and shared if that was wanted.
+    fn conclude(&mut self, id: TransferId, finished: Finished, now: Instant) {
         let state = self.place(id).map(|place| place.state);
         let Some(transfer) = self.transfers.get_mut(&id) else { return };
         transfer.stage = Stage::Closed;
-        let finished = match outcome {
-            Ok(finished) => finished,
-            Err(error) => return self.fail_for_peer(id, error, now),
-        };
-        transfer.row.paths.clone_from(&finished.paths);
+        transfer.row.paths = finished.paths;
         transfer.row.done_bytes = transfer.total();
         transfer.row.error = None;
         if transfer.is_pushed() {
             transfer.row.untold = Some(News::Done);
         }
-        let share = matches!(transfer.row.side, Side::Receive { share: true, .. });
         self.set_state(id, State::Done, now);
         self.tell_peer(id);
         drop(self.store.transfers().remove(vec![(RowKind::Pieces, id)]));
@@ -74,23 +85,34 @@ impl Behaviour {
                 Work::Nothing
             });
         }
-        if share {
-            self.reshare(finished);
-        }
     }
 
-    pub(crate) fn reshare(&mut self, finished: Finished) {
+    fn reshare(&mut self, id: TransferId, finished: Finished) {
         let (cache, permits) = (self.cache.clone(), Arc::clone(&self.hashing));
         self.work.spawn(async move {
             let _permit = permits.acquire_owned().await;
-            let hash = move || {
-                work::hash(&finished.paths, true, &cache, &peerage_content::Progress::default())
-            };
+            let paths = finished.paths.clone();
+            let hash =
+                move || work::hash(&paths, true, &cache, &peerage_content::Progress::default());
             let hashed = tokio::task::spawn_blocking(hash).await;
-            Work::Reshared {
-                outcome: hashed.unwrap_or(Err(peerage_api::LinkError::Stopped.into())),
-            }
+            let outcome = hashed.unwrap_or(Err(peerage_api::LinkError::Stopped.into()));
+            Work::Reshared { id, finished, outcome }
         });
+        self.wake();
+    }
+
+    pub(crate) fn on_reshared(
+        &mut self,
+        id: TransferId,
+        finished: Finished,
+        outcome: Result<Prepared, FilesError>,
+        now: Instant,
+    ) {
+        match outcome {
+            Ok(prepared) => self.keep_share(None, prepared.record, drop),
+            Err(error) => tracing::warn!(%id, %error, "what was fetched is not shared"),
+        }
+        self.conclude(id, finished, now);
     }
 
     /// Makes durable what came since the last time, if that was long ago.

@@ -87,9 +87,8 @@
 //!
 //! let files = Node::new(Link::Local(Local::new(asks))).files();
 //! let wanted = Wanted::Ticket("peeragefile1…".into());
-//! let (into, name) = (None, None);
-//! let got =
-//!     files.get(Get { wanted, into, name, transfer: None, limit_bps: None, share: false }).await?;
+//! let into = None;
+//! let got = files.get(Get::new(wanted, into)).await?;
 //! println!("{:?}", files.wait(got.transfer).await?.paths);
 //! # Ok(())
 //! # }
@@ -107,6 +106,7 @@ mod providers;
 mod rate;
 mod receive;
 mod schedule;
+mod search;
 mod send;
 mod session;
 mod shares;

@@ -16,7 +16,7 @@ use peerage_wire::files::{Answer, Content, Refusal, Request, Ticket, path::check
 
 use crate::{
     behaviour::{Behaviour, Done, Job},
-    bounds::{FIRST_CONTACT_TIMEOUT, MAX_RECEIVING},
+    bounds::MAX_RECEIVING,
     config::Event,
     download::{Download, Place},
     session::{SessionError, ask as ask_peer},
@@ -34,7 +34,7 @@ impl Behaviour {
             Err(error) => return ask.reply(Err(error)),
         };
         let mut transfer = Transfer::new(id, row, Arc::clone(&self.received), now);
-        transfer.patience = Some(now + FIRST_CONTACT_TIMEOUT);
+        transfer.patience = Some(now + transfer.contact_timeout());
         self.insert_new(transfer, now, |transfer| ask.reply(transfer));
         self.step(id, now);
     }
@@ -83,6 +83,7 @@ impl Behaviour {
             content,
             name: name.unwrap_or_default(),
             limit_bps: request.limit_bps,
+            patient: request.patient,
             ..Row::new(State::Connecting, side)
         })
     }
@@ -229,7 +230,8 @@ impl Behaviour {
         match error {
             DialogError::Unsupported(_) => self.fail(id, FilesError::Unsupported { peer }, now),
             _ => {
-                transfer.patience.get_or_insert(now + FIRST_CONTACT_TIMEOUT);
+                let until = now + transfer.contact_timeout();
+                transfer.patience.get_or_insert(until);
                 if let Some(provider) = transfer.providers.get(&peer) {
                     provider.on_failure(now);
                 }
@@ -310,10 +312,9 @@ impl Behaviour {
             }
             Err(error) => return self.fail_for_peer(id, error, now),
         }
-        if let Some(until) = &mut transfer.patience {
-            // It may have waited for room until now.
-            *until = now + FIRST_CONTACT_TIMEOUT;
-        }
+        // It may have waited for room until now.
+        let until = now + transfer.contact_timeout();
+        transfer.patience = transfer.patience.map(|_| until);
         self.tell_state(id, now);
         self.step(id, now);
     }

@@ -18,7 +18,7 @@ use peerage_wire::files::{Answer, News, Refusal, Request};
 
 use crate::{
     behaviour::{Behaviour, Done, Job},
-    bounds::{FIRST_CONTACT_TIMEOUT, MAX_HASHING_QUEUED, MAX_TRANSFERS, OFFER_EXPIRY},
+    bounds::{MAX_HASHING_QUEUED, MAX_TRANSFERS, OFFER_EXPIRY},
     session::{SessionError, ask as ask_peer},
     shares::check_paths,
     transfer::{Row, Side, Transfer},
@@ -50,10 +50,11 @@ impl Behaviour {
             name,
             limit_bps: request.limit_bps,
             paths: request.paths.clone(),
+            patient: request.patient,
             ..Row::new(State::Preparing, side)
         };
         let mut transfer = Transfer::new(id, row, Arc::clone(&self.sent), now);
-        transfer.patience = Some(now + FIRST_CONTACT_TIMEOUT);
+        transfer.patience = Some(now + transfer.contact_timeout());
         self.insert_new(transfer, now, |transfer| ask.reply(transfer));
         self.prepare(id);
         // Meanwhile the path can be made.
@@ -157,7 +158,7 @@ impl Behaviour {
         if let Side::Send { record, .. } = &mut row.side {
             *record = Some(prepared.record);
         }
-        transfer.patience = Some(now + FIRST_CONTACT_TIMEOUT);
+        transfer.patience = Some(now + transfer.contact_timeout());
         self.set_state(id, State::Connecting, now);
         self.step(id, now);
     }
@@ -318,18 +319,20 @@ impl Behaviour {
             if !waits || transfer.row.peer != Some(peer) {
                 continue;
             }
-            let hopeless = matches!(
-                error,
-                PeersError::NoAddress { .. } | PeersError::Own { .. } | PeersError::Blocked { .. }
-            );
+            let patient = transfer.row.patient;
+            let hopeless = match error {
+                PeersError::Own { .. } | PeersError::Blocked { .. } => true,
+                // It may be heard of yet.
+                PeersError::NoAddress { .. } => !patient,
+                _ => transfer.failures >= MAX_ATTEMPTS && !patient,
+            };
             let is_new = matches!(transfer.row.side, Side::Send { offered: false, .. });
-            let spent = transfer.failures >= MAX_ATTEMPTS;
             // What came of the addresses there were says more than that none is left.
             let error = match (transfer.unreached.take(), error) {
                 (Some(former), PeersError::NoAddress { .. }) => former,
                 _ => unreached(peer, error),
             };
-            if is_new && (hopeless || spent) {
+            if is_new && hopeless {
                 self.fail(id, error, now);
             } else {
                 transfer.unreached = Some(error);

@@ -16,7 +16,14 @@ use peerage_types::{TransferId, UnixMillis};
 use peerage_wire::files::{Content, Kind, News};
 use serde::{Deserialize, Serialize};
 
-use crate::{download::Download, providers::Providers, rate::Rate, traffic::Traffic};
+use crate::{
+    bounds::{FIRST_CONTACT_TIMEOUT, PATIENT_CONTACT_TIMEOUT},
+    download::Download,
+    providers::Providers,
+    rate::Rate,
+    search::Search,
+    traffic::Traffic,
+};
 
 /// First byte of every row. A row of another version is dropped with a warning.
 const VERSION: u8 = 1;
@@ -41,6 +48,9 @@ pub(crate) struct Row {
     pub(crate) error: Option<FilesError>,
     /// What the other side does not know yet.
     pub(crate) untold: Option<News>,
+    /// Whether it waits long for the first contact.
+    #[serde(default)]
+    pub(crate) patient: bool,
 }
 
 /// What is particular to a direction.
@@ -124,7 +134,7 @@ pub(crate) struct Transfer {
     /// What was suspended, and may still be written to by a worker.
     pub(crate) former: Option<Arc<Download>>,
     pub(crate) providers: Providers,
-    pub(crate) searched: Option<Instant>,
+    pub(crate) search: Search,
     /// Whether its peer was asked anew what is at the path, and nothing came since.
     pub(crate) asked_again: bool,
     pub(crate) checkpoint: Checkpoint,
@@ -158,6 +168,7 @@ impl Row {
             finished: None,
             error: None,
             untold: None,
+            patient: false,
         }
     }
 
@@ -204,7 +215,7 @@ impl Transfer {
             stage: Stage::Closed,
             former: None,
             providers,
-            searched: None,
+            search: Search::default(),
             asked_again: false,
             checkpoint: Checkpoint::default(),
             row,
@@ -216,6 +227,11 @@ impl Transfer {
             Side::Send { .. } => Direction::Send,
             Side::Receive { .. } => Direction::Receive,
         }
+    }
+
+    /// How long the first contact may take.
+    pub(crate) fn contact_timeout(&self) -> Duration {
+        if self.row.patient { PATIENT_CONTACT_TIMEOUT } else { FIRST_CONTACT_TIMEOUT }
     }
 
     pub(crate) fn is_pushed(&self) -> bool {
@@ -319,12 +335,24 @@ impl Transfer {
             seconds: Seconds(self.seconds(now)),
             path: self.path,
             providers: self.providers_now(),
-            paths: row.paths.clone(),
+            paths: self.places(),
             skipped: row.skipped.clone(),
             skipped_count: row.skipped_count,
             started_ms: row.started,
             finished_ms: row.finished,
             error: row.error.clone(),
+        }
+    }
+
+    /// Where the content is or will be, as far as that is known.
+    fn places(&self) -> Vec<PathBuf> {
+        let row = &self.row;
+        match (&row.side, &row.content) {
+            // Of several at once the names are in the list that comes first.
+            (Side::Receive { into, .. }, Some(content)) if row.paths.is_empty() => {
+                vec![if content.kind == Kind::File { into.join(&row.name) } else { into.clone() }]
+            }
+            _ => row.paths.clone(),
         }
     }
 

@@ -31,7 +31,9 @@ pub(crate) enum Work {
     /// The content is at its destination.
     Finished { id: TransferId, outcome: Result<Finished, FilesError> },
     /// Finished content was hashed to be shared.
-    Reshared { outcome: Result<Prepared, FilesError> },
+    Reshared { id: TransferId, finished: Finished, outcome: Result<Prepared, FilesError> },
+    /// What was received of a transfer that goes elsewhere is removed.
+    Cleared { id: TransferId },
     /// Something whose outcome nobody waits for.
     Nothing,
 }

@@ -108,15 +108,13 @@ pub async fn in_state(node: &Node, transfer: TransferId, state: State) -> Transf
 /// A send of one path without a limit.
 #[must_use]
 pub fn send(path: &Path, to: PeerId) -> Send {
-    let paths = vec![path.to_owned()];
-    Send { paths, to, transfer: None, limit_bps: None, keep_links: false }
+    Send::new(vec![path.to_owned()], to)
 }
 
 /// A get without options.
 #[must_use]
 pub fn get(wanted: Wanted, into: &Path) -> Get {
-    let into = Some(into.to_owned());
-    Get { wanted, into, name: None, transfer: None, limit_bps: None, share: false }
+    Get::new(wanted, Some(into.to_owned()))
 }
 
 /// Shares one path and returns the share and its ticket.

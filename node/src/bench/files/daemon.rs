@@ -93,13 +93,8 @@ impl Daemon {
     pub(super) async fn send(&self, path: &Path, to: &Self) -> anyhow::Result<(Transfer, f64)> {
         let begin = Instant::now();
         let transfer = TransferId(rand::random());
-        let request = Send {
-            paths: vec![path.to_owned()],
-            to: to.peer,
-            transfer: Some(transfer),
-            limit_bps: None,
-            keep_links: false,
-        };
+        let whole = Send::new(vec![path.to_owned()], to.peer);
+        let request = Send { transfer: Some(transfer), ..whole };
         self.node.files().send(request).await?;
         let done = tokio::time::timeout(PATIENCE, self.node.files().wait(transfer)).await??;
         let seconds = begin.elapsed().as_secs_f64();
@@ -118,16 +113,15 @@ impl Daemon {
         }
     }
 
-    /// Begins to fetch what a ticket names.
-    pub(super) async fn get(&self, ticket: &str, into: &Path) -> anyhow::Result<TransferId> {
-        let request = Get {
-            wanted: Wanted::Ticket(ticket.to_owned()),
-            into: Some(into.to_owned()),
-            name: None,
-            transfer: None,
-            limit_bps: None,
-            share: false,
-        };
+    /// Begins to fetch what a ticket names, at so many bytes a second at most.
+    pub(super) async fn get(
+        &self,
+        ticket: &str,
+        into: &Path,
+        limit_bps: Option<u64>,
+    ) -> anyhow::Result<TransferId> {
+        let wanted = Wanted::Ticket(ticket.to_owned());
+        let request = Get { limit_bps, ..Get::new(wanted, Some(into.to_owned())) };
         Ok(self.node.files().get(request).await?.transfer)
     }
 

@@ -28,6 +28,16 @@ struct Completion<'a> {
     /// Where the content is now, of a fetch.
     #[serde(skip_serializing_if = "Option::is_none")]
     paths: Option<&'a [PathBuf]>,
+    /// What was left out; the first 100.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    skipped: &'a [Skipped],
+    /// How many were left out.
+    #[serde(skip_serializing_if = "is_zero")]
+    skipped_count: u64,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Prints a complete transfer.
@@ -42,6 +52,8 @@ pub(super) fn tell(context: Context<'_>, done: &Transfer) -> Result<(), Failed> 
         resumed_bytes: done.resumed_bytes,
         path: done.path,
         paths: received.then_some(&done.paths),
+        skipped: &done.skipped,
+        skipped_count: done.skipped_count,
     };
     skipped(context, &done.skipped, done.skipped_count);
     context.out.result(&completion, |_| line(done))
@@ -106,6 +118,12 @@ fn mean_rate(done: &Transfer) -> Option<String> {
     mean.filter(|mean| *mean > 0).map(rate)
 }
 
+/// Whether it failed for the folder it goes to.
+pub(super) fn is_of_place(over: &Transfer) -> bool {
+    let place = matches!(over.error, Some(FilesError::DiskFull { .. } | FilesError::Path { .. }));
+    place && over.state == State::Failed && over.direction == Direction::Receive
+}
+
 /// Why a transfer that is over did not complete; `None` if it did.
 pub(super) fn failure(over: &Transfer) -> Option<Failed> {
     let id = over.transfer;
@@ -119,6 +137,8 @@ pub(super) fn failure(over: &Transfer) -> Option<Failed> {
     let worth =
         over.state == State::Failed && over.error.as_ref().is_some_and(FilesError::is_retryable);
     let failed = match (worth, said) {
+        _ if is_of_place(over) => failed
+            .advise(&format!("or put it elsewhere: `peerage transfers resume {id} --into DIR`")),
         (true, true) => failed.advise(&format!("its id is {id}")),
         (true, false) => failed.advise(&format!("try again with `peerage transfers resume {id}`")),
         (false, _) => failed,
@@ -184,6 +204,12 @@ mod tests {
                 false,
             ),
             (State::Failed, Some(FilesError::Expired { peer, seconds: 5 }), Exit::TimedOut, true),
+            (
+                State::Failed,
+                Some(FilesError::DiskFull { dir: "/a".into(), needed: 2, free: 1 }),
+                Exit::Failed,
+                true,
+            ),
         ] {
             over.state = state;
             over.error = error;

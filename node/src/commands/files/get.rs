@@ -65,8 +65,14 @@ pub(in super::super) async fn run(context: Context<'_>, args: Args) -> Result<()
     let name = name(&wanted);
     let node = context.node().await?;
     let (files, id) = (node.files(), new_id());
-    let (into, transfer, limit_bps) = (Some(into), Some(id), going.limit);
-    let request = files::Get { wanted, into, name: rename, transfer, limit_bps, share };
+    let request = files::Get {
+        name: rename,
+        transfer: Some(id),
+        limit_bps: going.limit,
+        share,
+        patient: going.no_wait,
+        ..files::Get::new(wanted, Some(into))
+    };
     let get = context.within("no answer", files.get(request));
     if going.no_wait {
         return begun(context, &get.await?);

@@ -32,7 +32,11 @@ fn source(path: &Path) -> io::Result<PathBuf> {
     let plain = path.components().all(|part| part != Component::ParentDir);
     let found =
         if plain && !is_link { std::path::absolute(path)? } else { std::fs::canonicalize(path)? };
+    let kind = std::fs::metadata(&found)?;
     match found.to_str() {
+        _ if !kind.is_file() && !kind.is_dir() => {
+            Err(io::Error::other("is neither a file nor a folder"))
+        }
         Some(_) => Ok(found),
         None => Err(io::Error::other("the name is not UTF-8 text")),
     }
@@ -54,6 +58,8 @@ mod tests {
         assert_eq!(existing(&given).unwrap(), expected);
         let missing = existing(&[dir.join("nothing")]).unwrap_err().to_string();
         assert!(missing.contains("nothing: No such file"), "{missing}");
+        let device = existing(&["/dev/null".into()]).unwrap_err().to_string();
+        assert!(device.contains("neither a file nor a folder"), "{device}");
         assert!(existing(&[PathBuf::from(".")]).unwrap()[0].is_absolute());
     }
 }

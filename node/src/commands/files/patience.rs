@@ -65,9 +65,15 @@ impl Patience {
             }
             _ => format!("{peer} could not be reached within {seconds} s"),
         };
+        let goes_on = match self.waiting {
+            Some((State::Connecting, _)) => {
+                "the node goes on trying for half a minute in all, with --no-wait for a day"
+            }
+            _ => "it goes on in the background",
+        };
         let message = format!(
-            "{problem}; it goes on in the background: see `peerage transfers watch {id}`, end it \
-             with `peerage transfers cancel {id}`, or wait longer with --timeout SECONDS"
+            "{problem}; {goes_on}: see `peerage transfers watch {id}`, end it with `peerage \
+             transfers cancel {id}`, or wait longer with --timeout SECONDS"
         );
         Failed::new(Exit::TimedOut, "timed_out", message).about("transfer", id.to_string())
     }

@@ -40,8 +40,13 @@ pub(in super::super) async fn run(context: Context<'_>, args: Args) -> Result<()
     let node = context.node().await?;
     let to = to.node(context).await?;
     let (files, id) = (node.files(), new_id());
-    let limit_bps = going.limit;
-    let request = files::Send { paths, to, transfer: Some(id), limit_bps, keep_links };
+    let request = files::Send {
+        transfer: Some(id),
+        limit_bps: going.limit,
+        keep_links,
+        patient: going.no_wait,
+        ..files::Send::new(paths, to)
+    };
     let send = context.within("no answer", files.send(request));
     if going.no_wait {
         return begun(context, &send.await?);

@@ -5,7 +5,7 @@ use peerage_api::{
     files::{Direction, Path, State, Transfer},
 };
 
-use super::{name, short_id, what, who, with};
+use super::{done::is_of_place, name, short_id, what, who, with};
 use crate::output::{self, Table, bytes, percent, printable, short};
 
 /// Such as `awaiting direct`.
@@ -164,6 +164,9 @@ fn next(transfer: &Transfer) -> Option<String> {
         State::Paused => Some(format!("peerage transfers resume {id}")),
         State::PausedByPeer => {
             Some(format!("the other side resumes it; or peerage transfers cancel {id}"))
+        }
+        State::Failed if is_of_place(transfer) => {
+            Some(format!("peerage transfers resume {id}, or elsewhere with --into DIR"))
         }
         State::Failed if transfer.error.as_ref().is_none_or(|e| e.is_retryable()) => {
             Some(format!("peerage transfers resume {id}"))

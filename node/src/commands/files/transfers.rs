@@ -28,6 +28,7 @@ Examples:
   peerage transfers accept 3f2c --into ~/downloads
   peerage transfers reject 3f2c 'not now'
   peerage transfers pause 3f2c         and later: peerage transfers resume 3f2c
+  peerage transfers resume 3f2c --into /mnt/usb    when there was no room where it was
   peerage transfers watch              until ctrl-C
 
 An ID may be shortened to its first 4 or more digits.")]
@@ -62,7 +63,7 @@ enum Command {
     /// Stop one for now; what is there stays
     Pause(One),
     /// Go on with one that is paused or failed, from what is there
-    Resume(One),
+    Resume(Resume),
     /// End one for good and remove what is incomplete
     Cancel(One),
     /// Forget one that is over; complete files stay
@@ -90,6 +91,15 @@ struct Accept {
     /// Show it until it is over
     #[arg(long)]
     wait: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct Resume {
+    #[command(flatten)]
+    one: One,
+    /// Another folder to put it into; what is there already is fetched again
+    #[arg(long, value_name = "DIR")]
+    into: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -121,9 +131,16 @@ pub(in super::super) async fn run(context: Context<'_>, args: Args) -> Result<()
             let id = one.id.find(context, &files).await?;
             stands(context, &context.within("no answer", files.pause(id)).await?)
         }
-        Command::Resume(one) => {
+        Command::Resume(Resume { one, into }) => {
+            let into = into.as_deref().map(Dest::folder).transpose()?;
             let id = one.id.find(context, &files).await?;
-            stands(context, &context.within("no answer", files.resume(id)).await?)
+            let resumed = async {
+                match into {
+                    Some(into) => files.resume_into(id, into).await,
+                    None => files.resume(id).await,
+                }
+            };
+            stands(context, &context.within("no answer", resumed).await?)
         }
         Command::Cancel(one) => {
             let id = one.id.find(context, &files).await?;

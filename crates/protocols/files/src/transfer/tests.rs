@@ -45,6 +45,7 @@ fn row() -> Row {
         finished: Some(UnixMillis(2)),
         error: None,
         untold: Some(News::Rejected("no".into())),
+        patient: true,
     }
 }
 

@@ -104,14 +104,12 @@ impl Node {
 
     /// Gets something, at so many bytes a second at most.
     pub(crate) async fn get(&self, wanted: Wanted, limit_bps: Option<u64>) -> TransferId {
-        let into = Some(self.out());
-        let get = Get { wanted, into, name: None, transfer: None, limit_bps, share: false };
+        let get = Get { limit_bps, ..Get::new(wanted, Some(self.out())) };
         self.files.get(get).await.unwrap().transfer
     }
 
     pub(crate) async fn send(&self, path: &Path, to: &Self, limit_bps: Option<u64>) -> TransferId {
-        let (paths, to) = (vec![path.into()], to.peer);
-        let send = Send { paths, to, transfer: None, limit_bps, keep_links: false };
+        let send = Send { limit_bps, ..Send::new(vec![path.into()], to.peer) };
         self.files.send(send).await.unwrap().transfer
     }
 

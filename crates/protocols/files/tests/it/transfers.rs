@@ -1,6 +1,6 @@
 //! Pushes and pulls without anything of a Peerage node around.
 
-use peerage_api::files::Wanted;
+use peerage_api::files::{Get, Wanted};
 
 use super::support::*;
 use peerage_api::files::{FilesError, Side, State};
@@ -22,6 +22,19 @@ async fn a_store_and_a_config_are_all_that_it_takes() {
     let got = one.end(sent).await.unwrap();
     assert_eq!(got.paths, [one.dir.path().join("downloads/reply")]);
     other.end(sent).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_to_be_shared_is_shared_when_it_is_complete() {
+    let (one, other) = (Node::new().await, Node::new().await);
+    let path = one.put("file", MIB);
+    let (_, ticket) = one.share(&path).await;
+    let get = Get { share: true, ..Get::new(Wanted::Ticket(ticket), Some(other.out())) };
+    let got = other.files.get(get).await.unwrap().transfer;
+    let got = other.end(got).await.unwrap();
+    let shares = other.files.shares().await.unwrap();
+    assert_eq!(shares.len(), 1);
+    assert_eq!(shares[0].paths, got.paths);
 }
 
 #[tokio::test]

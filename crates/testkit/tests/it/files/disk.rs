@@ -118,5 +118,37 @@ async fn a_folder_that_is_a_file_is_an_error_with_its_path() {
     let error = end(net.node(1), id).await.unwrap_err();
     assert!(matches!(&error, FilesError::Path { path, .. } if *path == into), "{error:?}");
     assert!(matches!(end(net.node(0), id).await, Err(FilesError::Broken { .. })));
+
+    // Elsewhere it can be.
+    let files = net.node(1).files();
+    let relative = files.resume_into(id, "out".into()).await.unwrap_err();
+    assert!(matches!(relative, FilesError::Path { .. }), "{relative:?}");
+    let ours = net.node(0).files().resume_into(id, dir.path().join("x")).await.unwrap_err();
+    assert!(matches!(ours, FilesError::WrongState { .. }), "{ours:?}");
+    files.resume_into(id, dir.path().join("other")).await.unwrap();
+    let got = end(net.node(1), id).await.unwrap();
+    assert_eq!(got.paths, [dir.path().join("other/file")]);
+    end(net.node(0), id).await.unwrap();
+    net.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_paused_goes_to_another_folder_and_leaves_nothing_in_the_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let net = Net::start(2).await;
+    net.connect(0, 1).await;
+    let path = put(&dir.path().join("file"), 8 * MIB);
+    let slow = Send { limit_bps: Some(4_000_000), ..send(&path, net.nodes[1].peer_id) };
+    let first = dir.path().join("first");
+    let id = push(net.node(0), slow, net.node(1), &first).await;
+    let begun = has(net.node(1), id, MIB).await;
+    assert_eq!(begun.paths, [first.join("file")], "where it will be");
+    let files = net.node(1).files();
+    files.pause(id).await.unwrap();
+    files.resume_into(id, dir.path().join("second")).await.unwrap();
+    let got = end(net.node(1), id).await.unwrap();
+    assert!(fs::read(dir.path().join("second/file")).unwrap() == noise(8 * MIB));
+    assert_eq!(got.paths, [dir.path().join("second/file")]);
+    assert!(tree(&first).is_empty(), "{:?}", tree(&first).keys());
     net.stop().await;
 }

@@ -58,6 +58,31 @@ impl Two {
 }
 
 #[tokio::test]
+async fn who_is_patient_waits_for_a_peer_that_is_away_over_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| settings(&dir.path().join(name));
+    let away = start(at("far")).await.unwrap();
+    let peer = away.peer_id;
+    away.stop().await;
+    let path = put(&dir.path().join("file"), MIB);
+    let sender = start(at("near")).await.unwrap();
+    let files = sender.node.files();
+    let patient = Send { patient: true, ..send(&path, peer) };
+    let waits = files.send(patient).await.unwrap().transfer;
+    let gives_up = files.send(send(&path, peer)).await.unwrap().transfer;
+    let error = end(&sender.node, gives_up).await.unwrap_err();
+    assert!(matches!(error, FilesError::Unreachable { .. }), "{error:?}");
+    assert_eq!(files.transfer(waits).await.unwrap().state, State::Connecting);
+    sender.stop().await;
+    let sender = start(at("near")).await.unwrap();
+    let back = start(at("far")).await.unwrap();
+    connect(&back.node, &sender).await;
+    in_state(&back.node, waits, State::Asked).await;
+    sender.stop().await;
+    back.stop().await;
+}
+
+#[tokio::test]
 async fn a_push_goes_on_by_itself_after_the_receiver_restarts() {
     let mut two = Two::connected().await;
     let id = push(&two.sender().node, two.slow(), &two.receiver().node, &two.out()).await;

@@ -130,3 +130,24 @@ async fn a_source_that_joins_late_is_found_through_provider_records() {
     assert!(fs::read(&done.paths[0]).unwrap() == noise(3 * MIB));
     net.stop().await;
 }
+
+#[tokio::test]
+async fn who_loses_the_only_source_finds_another_that_was_announced_since() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut net = Net::start(3).await;
+    for other in [1, 2] {
+        net.connect(0, other).await;
+    }
+    net.connect(1, 2).await;
+    let path = put(&dir.path().join("in/file"), 6 * MIB);
+    let (_, ticket) = share(net.node(1), &path).await;
+    let slow =
+        Get { limit_bps: Some(2_000_000), ..get(Wanted::Ticket(ticket), &dir.path().join("out")) };
+    let got = net.node(0).files().get(slow).await.unwrap().transfer;
+    has(net.node(0), got, MIB).await;
+    share(net.node(2), &path).await;
+    net.nodes.remove(1).stop().await;
+    let done = end(net.node(0), got).await.unwrap();
+    assert!(fs::read(&done.paths[0]).unwrap() == noise(6 * MIB));
+    net.stop().await;
+}
