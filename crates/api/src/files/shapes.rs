@@ -133,7 +133,7 @@ pub struct Skipped {
 /// A transfer and how far it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Transfer {
-    /// Its id, the same on both sides.
+    /// Its id; the same on both sides, unless a peer fetches what is shared.
     pub transfer: TransferId,
     /// Which way it goes.
     pub direction: Direction,

@@ -202,7 +202,7 @@ impl Behaviour {
         let age = Duration::from_millis(UnixMillis::now().0.saturating_sub(row.started.0));
         let answered_by = now + OFFER_EXPIRY.saturating_sub(age);
         let whole = match row.side {
-            Side::Send { .. } => &self.sent,
+            Side::Send { .. } | Side::Serve { .. } => &self.sent,
             Side::Receive { .. } => &self.received,
         };
         let mut transfer = Transfer::new(id, row, Arc::clone(whole), now);

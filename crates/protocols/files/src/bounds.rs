@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Transfers that are remembered; the oldest that are over give way. 4096 × about 1 KiB = 4 MiB.
 pub const MAX_TRANSFERS: usize = 4096;
+/// Of those, fetches of what is shared.
+pub const MAX_PULLS: usize = 256;
 /// Things that are shared. 10,000 × about 500 bytes = 5 MiB.
 pub const MAX_SHARES: usize = 10_000;
 /// Peers that a published folder may name.

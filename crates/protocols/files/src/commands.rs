@@ -197,7 +197,7 @@ impl Behaviour {
             _ if !matches!(transfer.stage, Stage::Closed) => {
                 return Err(wrong("go elsewhere while its place is in use; try again"));
             }
-            Side::Send { .. } => {
+            Side::Send { .. } | Side::Serve { .. } => {
                 return Err(wrong("go elsewhere: the other side chooses where it puts it"));
             }
             Side::Receive { into: place, .. } if *place == into => return Ok(()),
@@ -473,6 +473,9 @@ impl Behaviour {
         let hash = transfer.row.content.as_ref().map(|content| content.root);
         let peer = transfer.row.peer;
         let error = match (&transfer.row.side, transfer.row.state, peer, hash) {
+            (Side::Serve { .. }, State::Running | State::Connecting, ..) => {
+                return self.end_pull(id, now);
+            }
             (Side::Send { offered: true, .. }, State::Offered, Some(peer), _) => {
                 let seconds = crate::bounds::OFFER_EXPIRY.as_secs();
                 FilesError::Expired { peer, seconds }

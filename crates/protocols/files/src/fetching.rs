@@ -221,6 +221,11 @@ impl Behaviour {
                 provider.state = Standing::Idle;
                 return self.pause_for_peer(id, now);
             }
+            (SessionError::Refused(Refusal::Declined(reason)), _) => {
+                provider.state = Standing::Out;
+                let reason = reason.clone();
+                transfer.row.error = Some(FilesError::Rejected { peer, reason });
+            }
             (SessionError::Refused(Refusal::NotFound), _) if ask_again => {
                 // It has forgotten what it told us, as after a restart.
                 transfer.asked_again = true;

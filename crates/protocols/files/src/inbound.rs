@@ -21,6 +21,7 @@ use tokio::{
 use crate::{
     behaviour::{Behaviour, Done, Job},
     bounds::{MAX_ASKED, MAX_ASKED_PER_PEER, MAX_SERVING, MAX_TRANSFERS, OFFER_EXPIRY},
+    pulls::Pull,
     session::{Serving, SessionError, hear, say, serve},
     traffic::Traffic,
     transfer::{Row, Side, Transfer},
@@ -185,7 +186,8 @@ impl Behaviour {
         }
         let over = self.transfers.values().filter(|transfer| transfer.row.state.is_over());
         // First what peers only offered: they must not displace what our user knows.
-        let worth = |t: &&Transfer| (!t.is_pushed() || t.wire_bytes() > 0, t.row.started);
+        let ours = |t: &Transfer| !t.is_pull() && (!t.is_pushed() || t.wire_bytes() > 0);
+        let worth = |t: &&Transfer| (ours(t), t.row.started);
         let oldest = over.min_by_key(worth).map(|transfer| transfer.id);
         let Some(oldest) = oldest else { return false };
         self.drop_transfer(oldest);
@@ -208,12 +210,8 @@ impl Behaviour {
         }
         match self.shared_with(&peer, root, now) {
             None => Verdict::Answer(Answer::Refused(Refusal::NotFound)),
-            Some((record, (id, served))) => {
-                if let Some(inbound) = self.inbound.get_mut(&token) {
-                    inbound.1 = Some(id);
-                }
-                let traffic = Traffic::counted(Arc::clone(&self.sent), Some(served));
-                Verdict::Serve { record: Box::new(record), part, traffic: Arc::new(traffic) }
+            Some((record, share)) => {
+                self.on_pull(token, Pull { peer, share, record, part, have }, now)
             }
         }
     }
@@ -245,17 +243,11 @@ impl Behaviour {
             _ => {}
         }
         *offered = true;
-        let verdict = Verdict::Serve {
-            record: Box::new(record.clone()),
-            part,
-            traffic: Arc::clone(&transfer.traffic),
-        };
         let main = part == Part::Tree || record.kind == peerage_content::SourceKind::Blob;
-        if main && transfer.serving.is_empty() {
-            transfer.base_bytes = have.min(record.bytes);
-            transfer.base_content =
-                transfer.traffic.content.load(std::sync::atomic::Ordering::Relaxed);
-            transfer.resumed_bytes = transfer.base_bytes;
+        let (record, traffic) = (Box::new(record.clone()), Arc::clone(&transfer.traffic));
+        let verdict = Verdict::Serve { record, part, traffic };
+        if main {
+            transfer.take_up(have);
         }
         let (dialog, of) = self.inbound.get_mut(&token)?;
         *of = Some(id);
@@ -281,9 +273,10 @@ impl Behaviour {
         let Some(id) = of else { return };
         let Some(transfer) = self.transfers.get_mut(&id) else { return };
         transfer.serving.retain(|serving| *serving != dialog);
-        if transfer.serving.is_empty() && transfer.row.state == State::Running {
-            self.step(id, now);
+        if !transfer.serving.is_empty() || transfer.row.state != State::Running {
+            return;
         }
+        if transfer.is_pull() { self.on_pull_idle(id, now) } else { self.step(id, now) }
     }
 
     fn on_news(&mut self, id: TransferId, peer: PeerId, news: News, now: Instant) -> Answer {

@@ -103,6 +103,7 @@ mod fetching;
 mod finishing;
 mod inbound;
 mod providers;
+mod pulls;
 mod rate;
 mod receive;
 mod schedule;

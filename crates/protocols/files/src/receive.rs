@@ -110,8 +110,8 @@ impl Behaviour {
         let Some(transfer) = self.transfers.get(&id) else { return };
         match (&transfer.row.side, transfer.row.state) {
             (Side::Send { .. }, _) => self.step_send(id, now),
-            (_, State::Connecting | State::AwaitingDirect | State::Running) => {
-                self.step_receive(id, now);
+            (Side::Receive { .. }, State::Connecting | State::AwaitingDirect | State::Running) => {
+                self.step_receive(id, now)
             }
             _ => {}
         }

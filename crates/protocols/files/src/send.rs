@@ -316,7 +316,7 @@ impl Behaviour {
                 continue;
             }
             let waits = matches!(transfer.row.state, State::Offered | State::Connecting);
-            if !waits || transfer.row.peer != Some(peer) {
+            if !waits || transfer.row.peer != Some(peer) || transfer.is_pull() {
                 continue;
             }
             let patient = transfer.row.patient;

@@ -259,7 +259,7 @@ impl Behaviour {
             self.emit(Event::Withdraw { hash });
         }
         self.grants.retain(|grant| grant.share != id);
-        self.cut_off(|served| *served == Some(id));
+        self.end_pulls_of(id, Instant::now());
         let pending = self.store.transfers().remove(vec![(RowKind::Share, id)]);
         self.work.spawn(async move {
             let saved = pending.await.map_err(|e| FilesError::Store { reason: e.to_string() });

@@ -68,7 +68,8 @@ impl Behaviour {
     }
 
     pub(crate) fn save(&self, id: TransferId) {
-        if let Some(row) = self.transfers.get(&id).and_then(|transfer| transfer.row.encode()) {
+        let kept = self.transfers.get(&id).filter(|transfer| !transfer.is_pull());
+        if let Some(row) = kept.and_then(|transfer| transfer.row.encode()) {
             // The store reports what it could not write.
             drop(self.store.transfers().put(RowKind::Transfer, id, row));
         }

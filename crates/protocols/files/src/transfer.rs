@@ -62,6 +62,12 @@ pub(crate) enum Side {
         /// Whether the other side has heard of it.
         offered: bool,
     },
+    /// A peer fetches something that is shared. Not stored.
+    Serve {
+        share: TransferId,
+        /// Whether it has asked for more than a manifest.
+        main: bool,
+    },
     Receive {
         /// Whether the other side pushes it; then it is bound to that peer.
         pushed: bool,
@@ -224,7 +230,7 @@ impl Transfer {
 
     pub(crate) fn direction(&self) -> Direction {
         match self.row.side {
-            Side::Send { .. } => Direction::Send,
+            Side::Send { .. } | Side::Serve { .. } => Direction::Send,
             Side::Receive { .. } => Direction::Receive,
         }
     }
@@ -236,6 +242,19 @@ impl Transfer {
 
     pub(crate) fn is_pushed(&self) -> bool {
         matches!(self.row.side, Side::Receive { pushed: true, .. })
+    }
+
+    pub(crate) fn is_pull(&self) -> bool {
+        matches!(self.row.side, Side::Serve { .. })
+    }
+
+    /// Sending: a stream begins to take what the other side does not have yet.
+    pub(crate) fn take_up(&mut self, have: u64) {
+        if self.serving.is_empty() {
+            self.base_bytes = have.min(self.total());
+            self.base_content = self.traffic.content.load(Relaxed);
+            self.resumed_bytes = self.base_bytes;
+        }
     }
 
     /// Whether it should receive.
@@ -259,6 +278,7 @@ impl Transfer {
     pub(crate) fn is_shared_with_peer(&self) -> bool {
         match &self.row.side {
             Side::Send { offered, .. } => *offered,
+            Side::Serve { .. } => false,
             Side::Receive { pushed, .. } => *pushed,
         }
     }
@@ -284,7 +304,9 @@ impl Transfer {
                 self.base_bytes + served
             }
         };
-        if self.row.state == State::Done { self.total() } else { done.min(self.total()) }
+        // A pull is done when the peer wants no more, which may be less.
+        let whole = self.row.state == State::Done && !self.is_pull();
+        if whole { self.total() } else { done.min(self.total()) }
     }
 
     pub(crate) fn wire_bytes(&self) -> u64 {

@@ -91,6 +91,9 @@ pub(super) fn line(done: &Transfer) -> String {
         Some(Path::Relayed) => line.push_str(", relayed"),
         None => {}
     }
+    if done.done_bytes < done.bytes && done.state == State::Done {
+        line.push_str(&format!(", {} of it", bytes(done.done_bytes)));
+    }
     if done.resumed_bytes > 0 {
         line.push_str(&format!(", resumed at {}", bytes(done.resumed_bytes)));
     }
@@ -166,6 +169,8 @@ mod tests {
         );
         done.direction = Direction::Send;
         done.resumed_bytes = 600_000_000;
+        done.state = State::Done;
+        done.done_bytes = done.bytes;
         let peer = done.peer.unwrap().to_string();
         let tail = &peer[peer.len() - 7..];
         assert_eq!(

@@ -31,6 +31,8 @@ Examples:
   peerage transfers resume 3f2c --into /mnt/usb    when there was no room where it was
   peerage transfers watch              until ctrl-C
 
+What peers fetch of your shares is listed, too, until this node stops. Pause or cancel it to refuse
+the peer; `resume`, or `rm` of what is cancelled, lets it fetch again.
 An ID may be shortened to its first 4 or more digits.")]
 pub(crate) struct Args {
     #[command(subcommand)]

@@ -3,5 +3,6 @@
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod published;
+mod pulls;
 mod support;
 mod transfers;
