@@ -67,6 +67,8 @@ impl Bar {
         self.bar.set_position(if total == 0 { 1 } else { done });
         self.bar.set_prefix(short(name, if columns() < 76 { NARROW_NAME } else { NAME_WIDTH }));
         self.bar.set_message(text);
+        // The first of these may have been drawn beside the text of before.
+        self.bar.force_draw();
     }
 
     /// `⠋ text`, turning.

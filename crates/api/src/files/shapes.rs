@@ -212,6 +212,9 @@ pub struct Share {
     /// How many were skipped; told by `files.share` and not kept.
     #[serde(default)]
     pub skipped_count: u64,
+    /// Whether something of [`Share::paths`] is gone: nobody can fetch it then.
+    #[serde(default)]
+    pub missing: bool,
 }
 
 /// What is shared.

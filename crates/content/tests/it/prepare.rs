@@ -19,6 +19,8 @@ fn skips(place: &Place, keep_links: bool) -> Vec<(String, String)> {
     let prepared =
         prepare(std::slice::from_ref(&path), &options, &place.cache, &Progress::default()).unwrap();
     assert_eq!(prepared.skipped.len() as u64, prepared.skipped_count);
+    let texts = prepared.skipped.iter().filter(|skip| skip.path.to_str().is_some());
+    assert_eq!(texts.count(), prepared.skipped.len(), "a path is not text");
     let real = path.canonicalize().unwrap();
     let name = |path: &Path| path.strip_prefix(&real).unwrap().to_string_lossy().into_owned();
     prepared.skipped.into_iter().map(|skip| (name(&skip.path), skip.reason)).collect()

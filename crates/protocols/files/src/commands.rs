@@ -476,7 +476,7 @@ impl Behaviour {
             (Side::Serve { .. }, State::Running | State::Connecting, ..) => {
                 return self.end_pull(id, now);
             }
-            (Side::Send { offered: true, .. }, State::Offered, Some(peer), _) => {
+            (Side::Send { .. }, State::Offered, Some(peer), _) => {
                 let seconds = crate::bounds::OFFER_EXPIRY.as_secs();
                 FilesError::Expired { peer, seconds }
             }

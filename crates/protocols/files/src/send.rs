@@ -235,6 +235,11 @@ impl Behaviour {
             }
             Ok(answer) => {
                 tracing::debug!(%id, %peer, ?answer, "offer not taken yet");
+                // It is reached, and has too many unanswered offers: this one waits for a place.
+                if transfer.row.state == State::Connecting {
+                    transfer.patience = Some(now + OFFER_EXPIRY);
+                    self.set_state(id, State::Offered, now);
+                }
                 self.retry_later(id, now);
             }
             Err(error) => {
@@ -326,7 +331,8 @@ impl Behaviour {
                 PeersError::NoAddress { .. } => !patient,
                 _ => transfer.failures >= MAX_ATTEMPTS && !patient,
             };
-            let is_new = matches!(transfer.row.side, Side::Send { offered: false, .. });
+            let is_new = matches!(transfer.row.side, Side::Send { offered: false, .. })
+                && transfer.row.state == State::Connecting;
             // What came of the addresses there were says more than that none is left.
             let error = match (transfer.unreached.take(), error) {
                 (Some(former), PeersError::NoAddress { .. }) => former,

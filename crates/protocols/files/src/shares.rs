@@ -244,10 +244,17 @@ impl Behaviour {
         Ok(name.to_owned())
     }
 
-    pub(crate) fn list_shares(&self, ask: Ask<GetShares>) {
+    pub(crate) fn list_shares(&mut self, ask: Ask<GetShares>) {
         let mut all: Vec<_> = self.shares.keys().filter_map(|id| self.shown_share(*id)).collect();
         all.sort_by_key(|share| share.created_ms);
-        ask.reply(Ok(all));
+        self.work.spawn_blocking(move || {
+            for share in &mut all {
+                share.missing = !share.paths.iter().all(|path| path.exists());
+            }
+            ask.reply(Ok(all));
+            Work::Nothing
+        });
+        self.wake();
     }
 
     pub(crate) fn unshare(&mut self, ask: Ask<Unshare>) {
@@ -295,6 +302,7 @@ impl Behaviour {
             created_ms: share.created,
             skipped: Vec::new(),
             skipped_count: 0,
+            missing: false,
         })
     }
 

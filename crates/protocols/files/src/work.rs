@@ -210,22 +210,27 @@ fn disk_full(path: &Path, needed: u64) -> FilesError {
 
 pub(crate) fn prepare_error(paths: &[PathBuf], error: &PrepareError) -> FilesError {
     match error {
-        PrepareError::Changed { path } => FilesError::Changed { path: path.clone() },
+        PrepareError::Changed { path } => FilesError::Changed { path: as_text(path) },
         PrepareError::Missing { path } => {
-            FilesError::Path { path: path.clone(), reason: "there is no such file".into() }
+            FilesError::Path { path: as_text(path), reason: "there is no such file".into() }
         }
         PrepareError::Denied { path }
         | PrepareError::Special { path }
         | PrepareError::Name { path, .. }
         | PrepareError::Limit { path, .. }
         | PrepareError::Io { path, .. } => {
-            FilesError::Path { path: path.clone(), reason: words(error) }
+            FilesError::Path { path: as_text(path), reason: words(error) }
         }
         other => {
-            let path = paths.first().cloned().unwrap_or_default();
+            let path = paths.first().map(|path| as_text(path)).unwrap_or_default();
             FilesError::Path { path, reason: words(other) }
         }
     }
+}
+
+/// The path as it can be told and stored: what is not UTF-8 of it is replaced.
+fn as_text(path: &Path) -> PathBuf {
+    path.to_string_lossy().into_owned().into()
 }
 
 /// The error and what is under it.

@@ -20,7 +20,7 @@ accept`. Files are read where they are, so leave them there until it is over. --
 reaching the peer and for its answer; the transfer itself takes what it takes and goes on in the
 background when this command ends: see `peerage transfers`.")]
 pub(crate) struct Args {
-    /// Files and folders; of a link its target
+    /// Files and folders; of a link its target, under the name of that
     #[arg(required = true, value_name = "PATH", num_args = 1..=MAX_PATHS)]
     paths: Vec<PathBuf>,
     /// To whom, a peer id, or a user by id or handle; connects first if need be

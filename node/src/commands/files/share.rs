@@ -21,7 +21,7 @@ Examples:
 Whoever has the ticket can fetch it while this node runs, until `peerage shares rm`. Files are
 served where they are: what changes after that is no longer served.")]
 pub(crate) struct Args {
-    /// Files and folders; of a link its target
+    /// Files and folders; of a link its target, under the name of that
     #[arg(required = true, value_name = "PATH", num_args = 1..=MAX_PATHS)]
     paths: Vec<PathBuf>,
     #[command(flatten)]

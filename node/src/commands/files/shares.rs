@@ -25,6 +25,7 @@ Examples:
   peerage shares
   peerage shares add film.mkv                          as `peerage share`
   peerage shares add --publish photos ~/pictures       others: peerage get PEER:photos/2024
+  peerage shares add --publish tax ~/tax --for 12D3KooW…
   peerage shares rm photos")]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -61,7 +62,7 @@ struct Add {
     /// Publish the folder under this name, for PEER:NAME/PATH
     #[arg(long, value_name = "NAME", conflicts_with_all = ["qr", "keep_links"])]
     publish: Option<String>,
-    /// Only for this peer; may be repeated [default: everybody in the network]
+    /// With --publish: only for this peer; may be repeated [default: everybody in the network]
     #[arg(long = "for", value_name = "PEER", requires = "publish", value_parser = peers::peer)]
     readers: Vec<PeerId>,
     #[command(flatten)]
@@ -125,6 +126,9 @@ fn table(shares: &[files::Share]) -> String {
         if let more @ 1.. = share.paths.len().saturating_sub(1) {
             place.push_str(&format!(" and {more} more"));
         }
+        if share.missing {
+            place.push_str(" (gone)");
+        }
         table.row([
             short_id(share.share),
             printable(&short(&share.name, 32)),
@@ -174,6 +178,10 @@ fn describe(share: &files::Share) -> String {
     for path in &share.paths {
         row(name, printable(&path.display().to_string()));
         name = "";
+    }
+    if share.missing {
+        let rm = format!("peerage shares rm {}", short_id(share.share));
+        row("next", format!("something of it is gone: put it back, or {rm}"));
     }
     row("served", bytes(share.served_bytes));
     row("since", output::since(share.created_ms));

@@ -70,7 +70,7 @@ enum Command {
     Cancel(One),
     /// Forget one that is over; complete files stay
     Rm(One),
-    /// Figures over all transfers
+    /// Figures over all transfers since the start of the node
     Stats,
     /// Show one until it is over, or all until ctrl-C
     Watch(Watch),

@@ -35,6 +35,39 @@ async fn what_is_to_be_shared_is_shared_when_it_is_complete() {
     let shares = other.files.shares().await.unwrap();
     assert_eq!(shares.len(), 1);
     assert_eq!(shares[0].paths, got.paths);
+    assert!(!shares[0].missing);
+    std::fs::remove_file(&got.paths[0]).unwrap();
+    assert!(other.files.shares().await.unwrap()[0].missing);
+}
+
+#[tokio::test]
+async fn offers_beyond_those_that_wait_come_when_there_is_a_place() {
+    let (one, other) = (Node::new().await, Node::new().await);
+    one.meet(&other).await;
+    let most = peerage_files::bounds::MAX_ASKED_PER_PEER;
+    let path = one.put("file", 1);
+    let mut sent = Vec::new();
+    for _ in 0..most + 3 {
+        sent.push(one.send(&path, &other, None).await);
+    }
+    for id in &sent {
+        one.in_state(*id, State::Offered).await;
+    }
+    let asked = |all: &[peerage_api::files::Transfer]| {
+        let ids = all.iter().filter(|t| t.state == State::Asked).map(|t| t.transfer);
+        ids.collect::<Vec<_>>()
+    };
+    let waiting = asked(&other.files.transfers().await.unwrap());
+    assert_eq!(waiting.len(), most);
+    for id in waiting {
+        other.files.reject(id, String::new()).await.unwrap();
+    }
+    for id in &sent {
+        let came =
+            |t: &peerage_api::files::Transfer| matches!(t.state, State::Asked | State::Rejected);
+        other.until(*id, came).await;
+    }
+    assert_eq!(asked(&other.files.transfers().await.unwrap()).len(), 3);
 }
 
 #[tokio::test]

@@ -51,6 +51,7 @@ fn a_share_is_meant_by_id_prefix_name_hash_or_ticket() {
         created_ms: UnixMillis(0),
         skipped: vec![],
         skipped_count: 0,
+        missing: false,
     };
     let known = [
         share("00ff10ab00000001", "photos", 1),
