@@ -1,6 +1,9 @@
 //! Receiving: whom to fetch from, and what became of it.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use libp2p_identity::PeerId;
 use peerage_api::files::{self as api, FilesError, SEND_AGAIN, State};
@@ -17,6 +20,9 @@ use crate::{
     transfer::{Side, Stage, Transfer},
     work,
 };
+
+/// How often a provider that has paused is asked again.
+const PAUSED_REST: Duration = Duration::from_secs(5);
 
 impl Behaviour {
     /// Connects to idle providers and fetches from those that are connected.
@@ -221,6 +227,8 @@ impl Behaviour {
                 provider.state = Standing::Idle;
                 return self.pause_for_peer(id, now);
             }
+            // Nobody tells when it goes on.
+            (SessionError::Refused(Refusal::Paused), _) => provider.rest(PAUSED_REST, now),
             (SessionError::Refused(Refusal::Declined(reason)), _) => {
                 provider.state = Standing::Out;
                 let reason = reason.clone();

@@ -139,6 +139,10 @@ impl Provider {
     pub(crate) fn on_failure(&mut self, now: Instant) {
         let rest = FIRST_REST.saturating_mul(1 << self.failures.min(6)).min(MAX_REST);
         self.failures += 1;
+        self.rest(rest, now);
+    }
+
+    pub(crate) fn rest(&mut self, rest: Duration, now: Instant) {
         self.state = State::Resting { until: now + rest };
     }
 

@@ -315,7 +315,9 @@ impl Behaviour {
         // It may have waited for room until now.
         let until = now + transfer.contact_timeout();
         transfer.patience = transfer.patience.map(|_| until);
-        self.tell_state(id, now);
+        if transfer.resumed_bytes > 0 {
+            self.tell_state(id, now);
+        }
         self.step(id, now);
     }
 
