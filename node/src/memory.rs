@@ -10,7 +10,8 @@
 //!
 //! Most of the code runs once or seldom, but every function that was called has brought the 64 KiB
 //! around it into memory: two thirds of what an idle node holds. These pages are let go of with the
-//! rest. They lie unchanged in the file, and those that are needed come back one by one.
+//! rest, and once more when a large transfer begins. They lie unchanged in the file, and those that are
+//! needed come back one by one.
 
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ use tokio::{select, task, time};
 const MIN_LEFT: u32 = 16;
 /// A transfer that is over is worth it, too: it may leave [`MAX_KEPT`] behind.
 const TRANSFER: u32 = MIN_LEFT;
+/// From this size on a transfer is worth a beginning without the code that is not in use.
+const LARGE_TRANSFER: u64 = 64 << 20;
 /// As many have left that it is worth it however busy the node is.
 const MANY_LEFT: u32 = 256;
 /// No peer came or went for so long: it is quiet.
@@ -69,7 +72,13 @@ pub(crate) async fn follow(node: Node) {
         let patience = if left < MIN_LEFT { Duration::MAX } else { QUIET };
         let more = select! {
             event = peers.next() => event.map(|event| departed(&event)),
-            event = transfers.next() => event.map(|event| ended(&event)),
+            event = transfers.next() => {
+                if event.as_ref().is_some_and(is_large_begin) {
+                    // What it needs comes back; what the node did before it does not add to its peak.
+                    on_worker(let_go_of_code).await;
+                }
+                event.map(|event| ended(&event))
+            }
             () = time::sleep(patience) => {
                 left = give_back().await;
                 continue;
@@ -91,6 +100,15 @@ fn departed(event: &Feeding<peers::Event>) -> u32 {
     }
 }
 
+fn is_large_begin(event: &Feeding<files::Event>) -> bool {
+    match event {
+        Feeding::Item(files::Event::State { transfer }) => {
+            transfer.state == files::State::Running && transfer.bytes >= LARGE_TRANSFER
+        }
+        Feeding::Item(_) | Feeding::Lagged(_) => false,
+    }
+}
+
 fn ended(event: &Feeding<files::Event>) -> u32 {
     match event {
         Feeding::Item(files::Event::State { transfer }) if transfer.state.is_over() => TRANSFER,
@@ -102,10 +120,14 @@ fn ended(event: &Feeding<files::Event>) -> u32 {
 /// Returns the new count of peers that have left since.
 async fn give_back() -> u32 {
     // Tens of milliseconds on a large heap: not on the thread that serves the peers.
-    if let Err(error) = task::spawn_blocking(trim).await {
+    on_worker(trim).await;
+    0
+}
+
+async fn on_worker(work: fn()) {
+    if let Err(error) = task::spawn_blocking(work).await {
         tracing::error!(%error, "memory was not given back");
     }
-    0
 }
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
@@ -113,6 +135,13 @@ async fn give_back() -> u32 {
 fn trim() {
     // SAFETY: malloc_trim may be called at any time from any thread; it touches free memory only.
     let released = unsafe { libc::malloc_trim(0) } != 0;
+    let_go_of_code();
+    tracing::debug!(released, "memory given back");
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+#[expect(unsafe_code, reason = "there is no safe way to ask for it")]
+fn let_go_of_code() {
     let code = std::fs::read_to_string("/proc/self/maps").map(|maps| own_code(&maps));
     for code in code.into_iter().flatten() {
         let (start, len) = (code.start as *mut libc::c_void, code.len());
@@ -121,7 +150,6 @@ fn trim() {
         let outcome = unsafe { libc::madvise(start, len, libc::MADV_DONTNEED) };
         tracing::trace!(outcome, len, "code let go of");
     }
-    tracing::debug!(released, "memory given back");
 }
 
 /// Where the code of this program is mapped: by the address of a function of it, as a path may be that
@@ -143,6 +171,9 @@ fn own_code(maps: &str) -> Option<std::ops::Range<usize>> {
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 fn trim() {}
 
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn let_go_of_code() {}
+
 #[cfg(all(test, target_os = "linux", target_env = "gnu"))]
 mod tests {
     use super::*;
@@ -159,7 +190,7 @@ mod tests {
             rss.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
         };
         let before = resident();
-        trim();
+        let_go_of_code();
         assert!(resident() < before, "{before} kB before, {} after", resident());
         assert_eq!(own_code(""), None);
         assert_eq!(own_code("00000000-ffffffffffffffff rw-p 00000000 fe:00 9 /x"), None);
