@@ -27,7 +27,7 @@ const SMALL_FILES: u64 = 10_000;
 const SMALL_BYTES: u64 = 10_000;
 const KILLS: u32 = 20;
 /// Slow enough for all of them to happen before the end.
-const KILLED_BPS: u64 = 250_000_000;
+const KILLED_BPS: u64 = 200_000_000;
 
 /// One piece of work.
 #[derive(Debug, Serialize)]
