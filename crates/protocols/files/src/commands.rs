@@ -25,7 +25,7 @@ use crate::{
     search::Search,
     session::ask as ask_peer,
     transfer::{Side, Stage, Transfer},
-    work::{self, Work},
+    work::Work,
 };
 
 impl Behaviour {
@@ -204,26 +204,10 @@ impl Behaviour {
             Side::Receive { into: place, .. } => place,
         };
         *place = into;
-        let Some(old) = old else { return Ok(()) };
-        transfer.row.done_bytes = 0;
-        // As long as a worker is at the old one, no new one is opened.
-        transfer.stage = Stage::Opening;
-        let former = transfer.former.take();
-        drop(self.store.transfers().remove(vec![(RowKind::Pieces, id)]));
-        self.work.spawn_blocking(move || {
-            former.inspect(|former| former.close());
-            work::discard(&old);
-            Work::Cleared { id }
-        });
-        Ok(())
-    }
-
-    /// Nothing is left of it at the place where it was.
-    fn on_cleared(&mut self, id: TransferId, now: Instant) {
-        if let Some(transfer) = self.transfers.get_mut(&id) {
-            transfer.stage = Stage::Closed;
+        if let Some(old) = old {
+            self.clear(id, old);
         }
-        self.step(id, now);
+        Ok(())
     }
 
     /// Goes on from what is there.

@@ -14,7 +14,7 @@ use crate::{
     bounds::{CHECKPOINT_BYTES, CHECKPOINT_INTERVAL},
     download::{Download, Place, lock},
     providers::State as Standing,
-    transfer::{Side, Stage},
+    transfer::{Side, Stage, Transfer},
     work::{self, Destination, Work},
 };
 
@@ -250,6 +250,42 @@ impl Behaviour {
         }
         let former = transfer.former.take();
         self.discard_place(place, former);
+    }
+
+    /// Has nothing left of it at its place; meanwhile no other one is opened.
+    pub(crate) fn clear(&mut self, id: TransferId, old: Destination) {
+        let Some(transfer) = self.transfers.get_mut(&id) else { return };
+        transfer.row.done_bytes = 0;
+        transfer.stage = Stage::Opening;
+        let former = transfer.former.take();
+        drop(self.store.transfers().remove(vec![(RowKind::Pieces, id)]));
+        self.work.spawn_blocking(move || {
+            former.inspect(|former| former.close());
+            work::discard(&old);
+            Work::Cleared { id }
+        });
+        self.wake();
+    }
+
+    pub(crate) fn on_cleared(&mut self, id: TransferId, now: Instant) {
+        if let Some(transfer) = self.transfers.get_mut(&id) {
+            transfer.stage = Stage::Closed;
+        }
+        self.step(id, now);
+    }
+
+    /// Gives back the room that was taken for what did not come.
+    pub(crate) fn clear_if_empty(&mut self, id: TransferId) {
+        let empty = |transfer: &Transfer| {
+            matches!(transfer.stage, Stage::Closed)
+                && transfer.former.is_some()
+                && transfer.done_bytes() == 0
+        };
+        if self.transfers.get(&id).is_some_and(empty)
+            && let Some(place) = self.place(id)
+        {
+            self.clear(id, place);
+        }
     }
 
     pub(crate) fn discard_place(&mut self, place: Destination, former: Option<Arc<Download>>) {

@@ -81,6 +81,7 @@ impl Behaviour {
             transfer.row.error = Some(error);
         }
         self.suspend(id, now);
+        self.clear_if_empty(id);
         self.set_state(id, State::Failed, now);
     }
 

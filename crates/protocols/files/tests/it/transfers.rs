@@ -71,6 +71,28 @@ async fn offers_beyond_those_that_wait_come_when_there_is_a_place() {
 }
 
 #[tokio::test]
+async fn what_never_came_leaves_nothing_behind_and_may_come_yet() {
+    let (one, other) = (Node::new().await, Node::new().await);
+    let path = one.put("file", MIB);
+    let (_, ticket) = one.share(&path).await;
+    let aside = one.dir.path().join("aside");
+    std::fs::rename(&path, &aside).unwrap();
+    let got = other.get(Wanted::Ticket(ticket), None).await;
+    let error = other.end(got).await.unwrap_err();
+    assert!(matches!(error, FilesError::NotThere { .. }), "{error:?}");
+    let cleared = async {
+        while std::fs::read_dir(other.out()).unwrap().next().is_some() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    within("an empty folder", cleared).await;
+    std::fs::rename(&aside, &path).unwrap();
+    other.files.resume(got).await.unwrap();
+    other.end(got).await.unwrap();
+    assert!(std::fs::read(other.out().join("file")).unwrap() == noise(MIB));
+}
+
+#[tokio::test]
 async fn the_last_word_counts_however_fast_it_follows_the_one_before() {
     let (one, other) = (Node::new().await, Node::new().await);
     one.meet(&other).await;
