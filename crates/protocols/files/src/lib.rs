@@ -112,6 +112,7 @@ mod send;
 mod session;
 mod shares;
 mod standing;
+mod time;
 mod traffic;
 mod transfer;
 mod work;
