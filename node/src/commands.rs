@@ -132,6 +132,17 @@ impl Until {
         self.each(out, &mut feed, show).await
     }
 
+    /// What ends by itself, or when time is up, which is no failure.
+    pub(crate) async fn within(
+        self,
+        work: impl Future<Output = Result<(), Failed>>,
+    ) -> Result<(), Failed> {
+        match self.duration.map(Duration::from_secs_f64) {
+            Some(limit) => tokio::time::timeout(limit, work).await.unwrap_or(Ok(())),
+            None => work.await,
+        }
+    }
+
     /// As [`Until::print`], with anything done for each item.
     pub(crate) async fn each<T>(
         self,

@@ -10,7 +10,7 @@ use super::{Side, State};
 use crate::{Failure, LinkError};
 
 /// Ends what is said when the source of a transfer is no longer what was offered: no retry mends that.
-pub const SEND_AGAIN: &str = "they have to be sent again";
+pub const SEND_AGAIN: &str = "they have to be sent or shared again";
 
 /// How a question to this facet fails, and why a transfer ended without its content.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize, JsonSchema)]

@@ -139,7 +139,7 @@ pub struct Transfer {
     pub direction: Direction,
     /// How it stands.
     pub state: State,
-    /// The other side of a push, or whom a pull was first asked of.
+    /// The other side of a push, or of whom a pull was asked last.
     #[schemars(with = "Option<String>")]
     pub peer: Option<PeerId>,
     /// What it is called.

@@ -97,6 +97,9 @@ impl Behaviour {
         });
         self.jobs.insert(dialog, Job::Fetch(id));
         transfer.path = Some(shown_path(path));
+        if transfer.providers.fetching() == 0 {
+            transfer.row.peer = Some(peer);
+        }
         if let Some(provider) = transfer.providers.get(&peer) {
             provider.state = Standing::Fetching(dialog);
         }

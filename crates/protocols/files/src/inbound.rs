@@ -8,7 +8,7 @@ use std::{
 
 use libp2p_identity::PeerId;
 use peerage_api::files::State;
-use peerage_content::{Cache, PrepareOptions, Progress, SourceError, SourceRecord, prepare};
+use peerage_content::{Cache, PrepareOptions, Progress, SourceRecord, prepare};
 use peerage_dialog::{self as dialog, Stream};
 use peerage_types::{ContentHash, TransferId};
 use peerage_wire::files::{Answer, Content, News, Part, Refusal, Request, reason};
@@ -22,7 +22,7 @@ use crate::{
     behaviour::{Behaviour, Done, Job},
     bounds::{MAX_ASKED, MAX_ASKED_PER_PEER, MAX_SERVING, MAX_TRANSFERS, OFFER_EXPIRY},
     pulls::Pull,
-    session::{Serving, SessionError, hear, say, serve},
+    session::{Serving, SessionError, hear, refusal, say, serve},
     traffic::Traffic,
     transfer::{Row, Side, Transfer},
     work::{Library, content_of},
@@ -276,7 +276,12 @@ impl Behaviour {
         if !transfer.serving.is_empty() || transfer.row.state != State::Running {
             return;
         }
-        if transfer.is_pull() { self.on_pull_idle(id, now) } else { self.step(id, now) }
+        match outcome {
+            _ if !transfer.is_pull() => self.step(id, now),
+            Ok(Done::Served(Ok(()))) => self.on_pull_idle(id, Ok(()), now),
+            Ok(Done::Served(Err(error))) => self.on_pull_idle(id, Err(Some(error)), now),
+            _ => self.on_pull_idle(id, Err(None), now),
+        }
     }
 
     fn on_news(&mut self, id: TransferId, peer: PeerId, news: News, now: Instant) -> Answer {
@@ -344,12 +349,9 @@ impl Respond {
             }
             Err(error) => {
                 tracing::warn!(%error, "shared content cannot be served");
-                let refusal = match error {
-                    SourceError::Changed { .. } => Refusal::Changed,
-                    SourceError::Missing { .. } | SourceError::Unknown { .. } => Refusal::NotFound,
-                    _ => Refusal::Unreadable,
-                };
-                finish(&mut stream, &Answer::Refused(refusal)).await
+                let refusal = refusal(&error);
+                finish(&mut stream, &Answer::Refused(refusal.clone())).await?;
+                Err(SessionError::Refused(refusal))
             }
         }
     }

@@ -5,8 +5,11 @@
 //! |--------------------|--------------------------------|---------|
 //! | –                  | a fetch                        | Running |
 //! | Running            | the last stream ends, all sent | Done |
-//! | Running            | the last stream ends           | Running for [`LINGER`], then Done |
-//! | Paused, Cancelled  | a fetch                        | the same; the peer is refused |
+//! | Running            | a source cannot be read        | Failed |
+//! | Running            | the peer resets its stream     | Cancelled by it |
+//! | Running            | the peer closes its stream     | Running for [`LINGER`], then Done: others had the rest |
+//! | Running            | the connection is lost         | Running for [`LINGER`], then Cancelled by the peer |
+//! | Paused, Cancelled by us | a fetch                   | the same; the peer is refused |
 //! | Cancelled          | it is forgotten                | – |
 
 use std::{
@@ -25,6 +28,7 @@ use crate::{
     bounds::MAX_PULLS,
     fetching::shown_path,
     inbound::Verdict,
+    session::SessionError,
     shares::Counted,
     traffic::Traffic,
     transfer::{Row, Side, Transfer},
@@ -84,7 +88,8 @@ impl Behaviour {
         let same = |transfer: &&Transfer| {
             let Side::Serve { share, .. } = transfer.row.side else { return false };
             let root = transfer.row.content.as_ref().map(|content| content.root);
-            let counts = !transfer.row.state.is_over() || transfer.row.state == State::Cancelled;
+            let by_us = transfer.row.error == Some(FilesError::Cancelled { by: Who::Us });
+            let counts = !transfer.row.state.is_over() || by_us;
             counts
                 && share == pull.share.0
                 && transfer.row.peer == Some(pull.peer)
@@ -119,7 +124,8 @@ impl Behaviour {
             return;
         }
         let worth = |t: &&Transfer| {
-            let stopped = matches!(t.row.state, State::Paused | State::Cancelled);
+            let stopped = t.row.state == State::Paused
+                || t.row.error == Some(FilesError::Cancelled { by: Who::Us });
             (stopped, t.row.state != State::Done, t.row.started)
         };
         let idle = pulls().filter(|transfer| transfer.serving.is_empty());
@@ -128,21 +134,48 @@ impl Behaviour {
         }
     }
 
-    /// The last stream of a pull has ended.
-    pub(crate) fn on_pull_idle(&mut self, id: TransferId, now: Instant) {
+    /// The last stream of a pull has ended: closed by the peer, or with an error of the session, or of
+    /// the connection.
+    pub(crate) fn on_pull_idle(
+        &mut self,
+        id: TransferId,
+        outcome: Result<(), Option<&SessionError>>,
+        now: Instant,
+    ) {
         let Some(transfer) = self.transfers.get_mut(&id) else { return };
         let Side::Serve { main, .. } = transfer.row.side else { return };
-        if main && transfer.done_bytes() >= transfer.total() {
-            self.set_state(id, State::Done, now);
-        } else {
-            transfer.patience = Some(now + LINGER);
-            self.wake();
+        let Some(peer) = transfer.row.peer else { return };
+        let gone = FilesError::Cancelled { by: Who::Them };
+        match outcome {
+            _ if main && transfer.done_bytes() >= transfer.total() => {
+                return self.set_state(id, State::Done, now);
+            }
+            Ok(()) => transfer.unreached = None,
+            Err(Some(SessionError::Refused(refusal))) => {
+                let reason = match refusal {
+                    Refusal::Changed => "the files have changed since; share them again",
+                    Refusal::NotFound => "the files are gone; put them back, or end the share",
+                    _ => "the files cannot be read; see the log",
+                };
+                let error = FilesError::Broken { peer, reason: reason.to_owned() };
+                return self.fail(id, error, now);
+            }
+            Err(_) if self.dialogs.is_connected(&peer) => {
+                transfer.row.error = Some(gone);
+                return self.set_state(id, State::Cancelled, now);
+            }
+            Err(_) => transfer.unreached = Some(gone),
         }
+        transfer.patience = Some(now + LINGER);
+        self.wake();
     }
 
-    /// Nothing came any more: the peer has it from others, or does not want it.
+    /// Nothing came any more: the peer has it from others, or has gone.
     pub(crate) fn end_pull(&mut self, id: TransferId, now: Instant) {
-        self.set_state(id, State::Done, now);
+        let Some(transfer) = self.transfers.get_mut(&id) else { return };
+        transfer.row.error = transfer.unreached.take();
+        let state = if transfer.row.error.is_some() { State::Cancelled } else { State::Done };
+        self.set_state(id, state, now);
     }
 
     /// Ends what peers fetch of a share.

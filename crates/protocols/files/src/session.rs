@@ -11,7 +11,7 @@ use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use peerage_wire::files::{Answer, Frame, FrameError, LENGTH_BYTES, Refusal, Request, length};
 
 pub(crate) use fetch::{Fetched, fetch};
-pub(crate) use serve::{Serving, serve};
+pub(crate) use serve::{Serving, refusal, serve};
 
 /// How a dialog fails.
 #[derive(Debug, thiserror::Error)]

@@ -54,7 +54,8 @@ impl Behaviour {
             let moved = done > transfer.ticked_bytes;
             transfer.ticked_bytes = done;
             if moved {
-                transfer.patience = None;
+                // That of a pull begins with the end of its last stream, whose bytes are counted here yet.
+                transfer.patience = transfer.patience.filter(|_| transfer.is_pull());
                 if let Side::Receive { begun, .. } = &mut transfer.row.side {
                     *begun = true;
                 }

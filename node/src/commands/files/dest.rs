@@ -22,6 +22,9 @@ impl Dest {
             std::fs::create_dir_all(given).map_err(|error| bad(given, &error))?;
         }
         let path = std::path::absolute(given).map_err(|error| bad(given, &error))?;
+        if path.to_str().is_none() {
+            return Err(bad(given, &"the name is not UTF-8 text"));
+        }
         if path.is_dir() {
             return Ok(Self { into: plain(path)?, name: None });
         }
@@ -31,8 +34,8 @@ impl Dest {
         if !parent.is_dir() {
             return Err(no_folder(parent));
         }
-        let name = name.to_str().ok_or_else(|| bad(given, &"the name is not UTF-8 text"))?;
-        Ok(Self { into: plain(parent.to_owned())?, name: Some(name.to_owned()) })
+        let name = Some(name.to_string_lossy().into_owned());
+        Ok(Self { into: plain(parent.to_owned())?, name })
     }
 
     /// A folder that must exist.

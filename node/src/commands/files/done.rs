@@ -36,7 +36,7 @@ struct Completion<'a> {
     skipped_count: u64,
 }
 
-fn is_zero(count: &u64) -> bool {
+pub(super) fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 

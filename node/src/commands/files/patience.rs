@@ -67,7 +67,7 @@ impl Patience {
         };
         let goes_on = match self.waiting {
             Some((State::Connecting, _)) => {
-                "the node goes on trying for half a minute in all, with --no-wait for a day"
+                "the node tries for up to half a minute in all, with --no-wait for a day"
             }
             _ => "it goes on in the background",
         };

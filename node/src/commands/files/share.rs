@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use peerage_api::files::{self, Files, MAX_PATHS, Shared};
+use peerage_api::files::{self, Files, MAX_PATHS, Shared, Skipped};
 use serde::Serialize;
 
 use super::{super::Context, count, done, follow::Follow, new_id, paths};
@@ -46,6 +46,12 @@ struct Ticket<'a> {
     hash: String,
     bytes: u64,
     files: u64,
+    /// What was left out; the first 100.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    skipped: &'a [Skipped],
+    /// How many were left out.
+    #[serde(skip_serializing_if = "done::is_zero")]
+    skipped_count: u64,
 }
 
 pub(in super::super) async fn run(context: Context<'_>, args: Args) -> Result<(), Failed> {
@@ -84,6 +90,13 @@ fn print(context: Context<'_>, share: &files::Share, draw: bool) -> Result<(), F
     context.out.note(format_args!("BLAKE3 {hash}"));
     done::skipped(context, &share.skipped, share.skipped_count);
     context.out.note("get it with: peerage get TICKET");
-    let shape = Ticket { ticket, hash: hash.to_string(), bytes: *size, files: *files };
+    let shape = Ticket {
+        ticket,
+        hash: hash.to_string(),
+        bytes: *size,
+        files: *files,
+        skipped: &share.skipped,
+        skipped_count: share.skipped_count,
+    };
     context.out.result(&shape, |shape| shape.ticket.to_owned())
 }

@@ -31,8 +31,8 @@ Examples:
   peerage transfers resume 3f2c --into /mnt/usb    when there was no room where it was
   peerage transfers watch              until ctrl-C
 
-What peers fetch of your shares is listed, too, until this node stops. Pause or cancel it to refuse
-the peer; `resume`, or `rm` of what is cancelled, lets it fetch again.
+What peers fetch of your shares is listed, too, until this node stops. The peer is refused what you
+pause, until `resume`, and what you cancel, until `rm`.
 An ID may be shortened to its first 4 or more digits.")]
 pub(crate) struct Args {
     #[command(subcommand)]
@@ -158,11 +158,12 @@ pub(in super::super) async fn run(context: Context<'_>, args: Args) -> Result<()
             context.out.result(&stats, figures)
         }
         Command::Watch(Watch { id: None, until }) => watch::all(context, &files, until).await,
-        Command::Watch(Watch { id: Some(id), .. }) => {
+        Command::Watch(Watch { id: Some(id), until }) => {
             let id = id.find(context, &files).await?;
             // The feed of a transfer that nobody knows would be silent for ever.
             context.within("no answer", files.transfer(id)).await?;
-            Follow::new(context, &files, id, context.out.json).await?.until_over().await
+            let follow = Follow::new(context, &files, id, context.out.json).await?;
+            until.within(follow.until_over()).await
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use futures::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, future};
 use peerage_content::{Source, SourceError};
-use peerage_wire::files::{RUN_BYTES, Run, Status};
+use peerage_wire::files::{RUN_BYTES, Refusal, Run, Status};
 use tokio::{
     sync::mpsc,
     task::{JoinHandle, spawn_blocking},
@@ -26,7 +26,8 @@ pub(crate) struct Serving {
     pub(crate) traffic: Arc<Traffic>,
 }
 
-/// Answers runs until the peer closes its side.
+/// Answers runs until the peer closes its side. The error [`SessionError::Refused`] then says that some
+/// pieces could not be read, and why.
 pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     serving: Serving,
@@ -57,6 +58,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     let answered = async {
         let mut line = Line { runs: &mut runs, run: Run { first: 0, count: 0 } };
         let (mut ahead, mut spare) = (VecDeque::new(), Vec::new());
+        let mut refused = None;
         loop {
             while ahead.len() < MAX_PREPARED
                 && let Some(piece) = line.try_next()
@@ -73,11 +75,24 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
             };
             let prepared = ready.await.map_err(|_| SessionError::Abandoned)?;
             answer(&mut writer, &serving.traffic, &prepared, serving.source.plan()).await?;
+            if let Err(error) = &prepared.outcome {
+                refused.get_or_insert(refusal(error));
+            }
             spare.push(prepared.encoded);
         }
-        Ok(writer.close().await?)
+        writer.close().await?;
+        refused.map_or(Ok(()), |refusal| Err(SessionError::Refused(refusal)))
     };
     future::try_join(asked, answered).await.map(drop)
+}
+
+/// Why a source is not served, as the other side is told.
+pub(crate) fn refusal(error: &SourceError) -> Refusal {
+    match error {
+        SourceError::Changed { .. } => Refusal::Changed,
+        SourceError::Missing { .. } | SourceError::Unknown { .. } => Refusal::NotFound,
+        _ => Refusal::Unreadable,
+    }
 }
 
 struct Prepared {

@@ -1,6 +1,6 @@
 //! What peers fetch of a share, seen and stopped by who shares.
 
-use peerage_api::files::{Direction, FilesError, State, Transfer, Wanted};
+use peerage_api::files::{Direction, FilesError, Shared, Side, State, Transfer, Wanted};
 use peerage_types::TransferId;
 
 use super::support::*;
@@ -67,4 +67,26 @@ async fn a_share_that_ends_ends_what_is_fetched_of_it() {
     one.files.unshare(share).await.unwrap();
     let over = one.files.transfer(seen.transfer).await.unwrap();
     assert_eq!(over.state, State::Cancelled);
+}
+
+#[tokio::test]
+async fn a_fetch_that_ends_early_says_why() {
+    let (one, other) = (Node::new().await, Node::new().await);
+    let (got, seen) = fetched(&one, &other, 4 * MIB, 1_000_000).await;
+    other.files.cancel(got).await.unwrap();
+    let error = one.end(seen.transfer).await.unwrap_err();
+    assert_eq!(error, FilesError::Cancelled { by: Side::Them });
+    one.files.forget(seen.transfer).await.unwrap();
+
+    // Nothing that was ended by the peer keeps it from fetching again, until the source is another.
+    let share = one.files.shares().await.unwrap().remove(0);
+    let Shared::Content { ticket, .. } = share.what else { panic!("no content") };
+    let got = other.get(Wanted::Ticket(ticket), Some(1_000_000)).await;
+    other.until(got, |now| now.done_bytes > 0).await;
+    let seen = one.files.transfers().await.unwrap().remove(0);
+    let source = std::fs::OpenOptions::new().write(true).open(&share.paths[0]).unwrap();
+    source.set_len(MIB as u64).unwrap();
+    other.end(got).await.unwrap_err();
+    let error = one.end(seen.transfer).await.unwrap_err();
+    assert!(matches!(error, FilesError::Broken { .. }), "{error:?}");
 }

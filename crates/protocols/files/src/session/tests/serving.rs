@@ -125,7 +125,11 @@ async fn a_file_that_changed_is_said_to_have_and_not_sent_wrong() {
     within("a status", stream.read_exact(&mut status)).await.unwrap();
     assert_eq!(Status::decode(status[0]), Some(Status::Changed));
     stream.close().await.unwrap();
-    ended(serving).await.unwrap();
+    let said = ended(serving).await.unwrap_err();
+    assert!(
+        matches!(said, SessionError::Refused(peerage_wire::files::Refusal::Changed)),
+        "{said:?}"
+    );
 }
 
 #[tokio::test]
