@@ -20,8 +20,6 @@ use tokio::{select, task, time};
 
 /// Peers that must have left for it to be worth the walk over the heap.
 const MIN_LEFT: u32 = 16;
-/// A transfer that is over is worth it, too: it may leave [`MAX_KEPT`] behind.
-const TRANSFER: u32 = MIN_LEFT;
 /// From this size on a transfer is worth a beginning without the code that is not in use.
 const LARGE_TRANSFER: u64 = 64 << 20;
 /// As many have left that it is worth it however busy the node is.
@@ -70,22 +68,23 @@ pub(crate) async fn follow(node: Node) {
     loop {
         // Nothing to give back: no timer runs.
         let patience = if left < MIN_LEFT { Duration::MAX } else { QUIET };
-        let more = select! {
-            event = peers.next() => event.map(|event| departed(&event)),
+        let now = select! {
+            event = peers.next() => event.map(|event| left.saturating_add(departed(&event))),
             event = transfers.next() => {
                 if event.as_ref().is_some_and(is_large_begin) {
                     // What it needs comes back; what the node did before it does not add to its peak.
                     on_worker(let_go_of_code).await;
                 }
-                event.map(|event| ended(&event))
+                // It may leave [`MAX_KEPT`] behind; many of them leave no more than one.
+                event.map(|event| if ended(&event) { left.max(MIN_LEFT) } else { left })
             }
             () = time::sleep(patience) => {
                 left = give_back().await;
                 continue;
             }
         };
-        let Some(more) = more else { return };
-        left = left.saturating_add(more);
+        let Some(now) = now else { return };
+        left = now;
         if left >= MANY_LEFT {
             left = give_back().await;
         }
@@ -109,11 +108,11 @@ fn is_large_begin(event: &Feeding<files::Event>) -> bool {
     }
 }
 
-fn ended(event: &Feeding<files::Event>) -> u32 {
+fn ended(event: &Feeding<files::Event>) -> bool {
     match event {
-        Feeding::Item(files::Event::State { transfer }) if transfer.state.is_over() => TRANSFER,
-        Feeding::Item(_) => 0,
-        Feeding::Lagged(_) => TRANSFER,
+        Feeding::Item(files::Event::State { transfer }) => transfer.state.is_over(),
+        Feeding::Item(_) => false,
+        Feeding::Lagged(_) => true,
     }
 }
 

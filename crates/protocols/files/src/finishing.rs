@@ -4,7 +4,7 @@ use std::{mem, sync::Arc, time::Instant};
 
 use libp2p_identity::PeerId;
 use peerage_api::files::{FilesError, State};
-use peerage_content::{Bitfield, Finished, Prepared};
+use peerage_content::{Bitfield, Finished, Prepared, Progress};
 use peerage_store::RowKind;
 use peerage_types::TransferId;
 use peerage_wire::files::{News, reason};
@@ -88,12 +88,14 @@ impl Behaviour {
     }
 
     fn reshare(&mut self, id: TransferId, finished: Finished) {
+        let Some(transfer) = self.transfers.get_mut(&id) else { return };
+        let progress = Arc::new(Progress::default());
+        transfer.hashing = Some(Arc::clone(&progress));
         let (cache, permits) = (self.cache.clone(), Arc::clone(&self.hashing));
         self.work.spawn(async move {
             let _permit = permits.acquire_owned().await;
             let paths = finished.paths.clone();
-            let hash =
-                move || work::hash(&paths, true, &cache, &peerage_content::Progress::default());
+            let hash = move || work::hash(&paths, true, &cache, &progress);
             let hashed = tokio::task::spawn_blocking(hash).await;
             let outcome = hashed.unwrap_or(Err(peerage_api::LinkError::Stopped.into()));
             Work::Reshared { id, finished, outcome }
@@ -108,6 +110,16 @@ impl Behaviour {
         outcome: Result<Prepared, FilesError>,
         now: Instant,
     ) {
+        let Some(transfer) = self.transfers.get_mut(&id) else { return };
+        let cut_short = transfer.hashing.take().is_none();
+        if !transfer.is_receiving() || self.stopping {
+            // Paused, or the node stops: it is hashed when it goes on.
+            transfer.stage = Stage::Closed;
+            return;
+        }
+        if cut_short {
+            return self.reshare(id, finished);
+        }
         match outcome {
             Ok(prepared) => self.keep_share(None, prepared.record, drop),
             Err(error) => tracing::warn!(%id, %error, "what was fetched is not shared"),

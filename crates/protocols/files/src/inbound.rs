@@ -25,7 +25,7 @@ use crate::{
     session::{Serving, SessionError, hear, refusal, say, serve},
     traffic::Traffic,
     transfer::{Row, Side, Transfer},
-    work::{Library, content_of},
+    work::{Library, content_of, is_content},
 };
 
 /// How often a peer is told how far the hashing of a path is; keeps the stream alive.
@@ -243,7 +243,7 @@ impl Behaviour {
             _ => {}
         }
         *offered = true;
-        let main = part == Part::Tree || record.kind == peerage_content::SourceKind::Blob;
+        let main = is_content(part, record);
         let (record, traffic) = (Box::new(record.clone()), Arc::clone(&transfer.traffic));
         let verdict = Verdict::Serve { record, part, traffic };
         if main {

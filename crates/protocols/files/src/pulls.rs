@@ -18,8 +18,8 @@ use std::{
 };
 
 use libp2p_identity::PeerId;
-use peerage_api::files::{FilesError, Side as Who, State};
-use peerage_content::{SourceKind, SourceRecord};
+use peerage_api::files::{FilesError, SEND_AGAIN, Side as Who, State};
+use peerage_content::SourceRecord;
 use peerage_types::TransferId;
 use peerage_wire::files::{Answer, Part, Refusal};
 
@@ -32,7 +32,7 @@ use crate::{
     shares::Counted,
     traffic::Traffic,
     transfer::{Row, Side, Transfer},
-    work::content_of,
+    work::{content_of, is_content},
 };
 
 /// How long a peer may be without a stream before it is taken to be content with what it has.
@@ -66,7 +66,7 @@ impl Behaviour {
             }
             _ => {}
         }
-        if pull.part == Part::Tree || pull.record.kind == SourceKind::Blob {
+        if is_content(pull.part, &pull.record) {
             transfer.take_up(pull.have);
             if let Side::Serve { main, .. } = &mut transfer.row.side {
                 *main = true;
@@ -153,11 +153,11 @@ impl Behaviour {
             Ok(()) => transfer.unreached = None,
             Err(Some(SessionError::Refused(refusal))) => {
                 let reason = match refusal {
-                    Refusal::Changed => "the files have changed since; share them again",
-                    Refusal::NotFound => "the files are gone; put them back, or end the share",
-                    _ => "the files cannot be read; see the log",
+                    Refusal::Changed => format!("the files have changed; {SEND_AGAIN}"),
+                    Refusal::NotFound => "the files are gone; put them back".to_owned(),
+                    _ => "the files cannot be read; see the log".to_owned(),
                 };
-                let error = FilesError::Broken { peer, reason: reason.to_owned() };
+                let error = FilesError::Broken { peer, reason };
                 return self.fail(id, error, now);
             }
             Err(_) if self.dialogs.is_connected(&peer) => {
@@ -173,7 +173,10 @@ impl Behaviour {
     /// Nothing came any more: the peer has it from others, or has gone.
     pub(crate) fn end_pull(&mut self, id: TransferId, now: Instant) {
         let Some(transfer) = self.transfers.get_mut(&id) else { return };
-        transfer.row.error = transfer.unreached.take();
+        // Resumed, and nobody came for it.
+        let nobody = transfer.row.state == State::Connecting;
+        let gone = nobody.then_some(FilesError::Cancelled { by: Who::Them });
+        transfer.row.error = transfer.unreached.take().or(gone);
         let state = if transfer.row.error.is_some() { State::Cancelled } else { State::Done };
         self.set_state(id, state, now);
     }

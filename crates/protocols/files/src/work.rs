@@ -254,6 +254,12 @@ pub(crate) fn content_of(record: &SourceRecord) -> Content {
     Content { root, kind, size, bytes, files, name: record.name.clone(), file: record.file() }
 }
 
+/// Whether the part is the content itself, rather than the manifest before it.
+pub(crate) fn is_content(part: peerage_wire::files::Part, record: &SourceRecord) -> bool {
+    let whole = record.kind == peerage_content::SourceKind::Blob;
+    whole || part == peerage_wire::files::Part::Tree
+}
+
 /// Opens shared content, or the manifest of a shared tree. Blocks.
 pub(crate) fn open_source(
     record: &SourceRecord,

@@ -140,8 +140,10 @@ pub(super) fn failure(over: &Transfer) -> Option<Failed> {
     let worth =
         over.state == State::Failed && over.error.as_ref().is_some_and(FilesError::is_retryable);
     let failed = match (worth, said) {
-        _ if is_of_place(over) => failed
-            .advise(&format!("or put it elsewhere: `peerage transfers resume {id} --into DIR`")),
+        _ if is_of_place(over) => {
+            let resume = format!("`peerage transfers resume {id}`, elsewhere with --into DIR");
+            failed.advise(&format!("then go on with {resume}"))
+        }
         (true, true) => failed.advise(&format!("its id is {id}")),
         (true, false) => failed.advise(&format!("try again with `peerage transfers resume {id}`")),
         (false, _) => failed,

@@ -38,6 +38,19 @@ async fn what_is_to_be_shared_is_shared_when_it_is_complete() {
     assert!(!shares[0].missing);
     std::fs::remove_file(&got.paths[0]).unwrap();
     assert!(other.files.shares().await.unwrap()[0].missing);
+
+    // Also when it is paused meanwhile, at whatever moment.
+    let large = one.put("large", 20 * MIB);
+    let (_, ticket) = one.share(&large).await;
+    let get = Get { share: true, ..Get::new(Wanted::Ticket(ticket), Some(other.out())) };
+    let got = other.files.get(get).await.unwrap().transfer;
+    other.until(got, |now| now.done_bytes == now.bytes && now.bytes > 0).await;
+    if other.files.pause(got).await.is_ok() {
+        other.files.resume(got).await.unwrap();
+    }
+    let got = other.end(got).await.unwrap();
+    let shares = other.files.shares().await.unwrap();
+    assert!(shares.iter().any(|share| share.paths == got.paths), "{shares:?}");
 }
 
 #[tokio::test]
